@@ -1,0 +1,54 @@
+# make run and make test set everything up by themselves; a second time neither installs anything.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -q
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help run test test-full test-gpu lint format lock clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+run: .venv/installed  ## set up, run the pipeline, say what came out
+	dvc repro
+	@python -m stages.summary
+
+test: .venv/installed-dev lint  ## linter, types, and the tests that need no service and little time
+	python -m pytest
+
+test-full: .venv/installed-dev  ## the tests that need services or much time
+	python -m pytest -m full
+
+test-gpu: .venv/installed-dev  ## a smoke test on an NVIDIA GPU (not yet run on one)
+	$(PIP) -c constraints.txt "tensorflow[and-cuda]"
+	python -m pytest -m gpu
+
+lint: .venv/installed-dev  ## ruff and mypy
+	ruff check .
+	ruff format --check .
+	mypy
+
+format: .venv/installed-dev  ## put the code into ruff's form
+	ruff check --fix .
+	ruff format .
+
+lock: .venv/installed-dev  ## write what is installed now into constraints.txt
+	$(BIN)/python -m pip freeze --exclude-editable > constraints.txt
+
+clean:  ## remove the cache of features (DVC's cache and MLflow's store stay)
+	rm -rf .cache
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "Darkroom needs Python 3.11, 3.12 or 3.13: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -m venv .venv || \
+		{ rm -rf .venv; echo "Python's venv module is missing. On Debian: apt install python3-venv"; exit 1; }
+
+.venv/installed: requirements.txt constraints.txt | .venv/bin/python
+	@echo "Installing into .venv (about 3 GB, some minutes)"
+	@$(PIP) -r requirements.txt -c constraints.txt
+	@touch $@
+
+.venv/installed-dev: requirements-dev.txt .venv/installed
+	@$(PIP) -r requirements-dev.txt -c constraints.txt
+	@touch $@

@@ -1,0 +1,83 @@
+"""Writing all or nothing, hashing, and linking."""
+
+import contextlib
+import csv
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@contextlib.contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `target` that takes its place when the block ends well, and never before.
+
+    A killed process leaves `.<name>.partial` behind, which the next run empties: it is never taken for a result.
+    """
+    partial = target.parent / f".{target.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    yield partial
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)
+
+
+@contextlib.contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """Yield a path beside `target` that is renamed to `target` when the block ends well.
+
+    The name holds the process, since a cache may be filled by several at a time.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.parent / f".{target.name}.{os.getpid()}.partial"
+    yield partial
+    partial.replace(target)
+
+
+def write_json(target: Path, content: Any) -> None:
+    """Write `content` as JSON with a final newline, in the order in which it was put together."""
+    with whole_file(target) as partial:
+        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_csv(target: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a CSV file with a header line and a bare newline at the end of each line."""
+    with whole_file(target) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file with a header line."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def arrays_sha256(arrays: Iterable[np.ndarray]) -> str:
+    """SHA-256 over float32 arrays in order, each as its shape and its little-endian bytes."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(str(tuple(int(size) for size in array.shape)).encode())
+        digest.update(np.ascontiguousarray(array, "<f4").tobytes())
+    return digest.hexdigest()
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Hard-link where the file system can (no bytes are copied), copy where it cannot."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,67 @@
+"""What the machine can do, and how TensorFlow is set up on it: the same for every stage that uses tensors."""
+
+import functools
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Literal
+
+Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
+
+
+def import_tensorflow() -> None:
+    """Import it without the notes that its libraries write straight to stderr before they can be told not to."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - os.devnull is no path of ours
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+    logging.getLogger("absl").setLevel(logging.ERROR)
+
+
+def prepare(seed: int) -> None:
+    """Make TensorFlow repeatable and let it take GPU memory as it needs it. Call it before any tensor is made."""
+    import_tensorflow()
+    import keras
+    import tensorflow as tf
+
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def precision(wanted: Precision) -> str:
+    """The dtype policy for a frozen forward pass: what was asked for, or with `auto` the fastest that the machine has.
+
+    That is mixed_float16 on GPUs with compute capability 7 or more, mixed_bfloat16 on CPUs with AVX512-BF16 or AMX,
+    else float32.
+    """
+    if wanted != "auto":
+        return wanted
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
+        return "mixed_float16" if capability >= (7, 0) else "float32"
+    return "mixed_bfloat16" if {"avx512_bf16", "amx_bf16"} & cpu_flags() else "float32"
+
+
+@functools.cache
+def cpu_flags() -> frozenset[str]:
+    """Instruction sets of the CPU, as Linux lists them; empty elsewhere."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.exists():
+        return frozenset()
+    return frozenset(
+        flag for line in cpuinfo.read_text().splitlines() if line.startswith("flags") for flag in line.split()
+    )

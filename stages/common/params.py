@@ -1,0 +1,121 @@
+"""`params.yaml`: read, and every section checked against its typed model before any stage works.
+
+Each stage owns the model of its own section (`Params` in its script); this module holds what belongs to none of them.
+"""
+
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from stages.common.errors import StageError
+from stages.common.paths import PARAMS
+
+STAGES = ("download", "split", "augment", "extract", "train", "evaluate", "export")
+
+
+class Section(BaseModel):
+    """A part of params.yaml: unknown keys are refused, and nothing is converted from one type to another."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Base(Section):
+    """What every stage reads."""
+
+    seed: int = Field(ge=0, lt=2**32)
+
+
+class Tracking(Section):
+    """Where runs are recorded; never a dependency of a stage."""
+
+    experiment: str = Field(min_length=1)
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that reads 1e-4 as a number, as YAML 1.2 and DVC do (YAML 1.1 takes it for text)."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def load(path: Path = PARAMS) -> dict[str, Any]:
+    """The file as it stands, unchecked.
+
+    Raises:
+        StageError: it is missing, or not YAML, or not a mapping of sections.
+    """
+    if not path.exists():
+        raise StageError(f"{path} is not here: run from the project's root folder.")
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        raise StageError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
+    if not isinstance(content, dict):
+        raise StageError(f"{path} must hold the sections {', '.join(models())}.")
+    return content
+
+
+def models() -> dict[str, type[Section]]:
+    """Section name to its model. Importing a stage's script is cheap: none imports TensorFlow at its top."""
+    stages = {name: importlib.import_module(f"stages.{name}").Params for name in STAGES}
+    return {"base": Base, **stages, "tracking": Tracking}
+
+
+def check(content: dict[str, Any]) -> dict[str, Section]:
+    """All sections as typed objects.
+
+    Raises:
+        StageError: one sentence that names every wrong key, its value and what is allowed.
+    """
+    known = models()
+    problems = [f"{name} is no section (sections: {', '.join(known)})" for name in content if name not in known]
+    sections = {}
+    for name, model in known.items():
+        try:
+            sections[name] = model.model_validate(content.get(name) or {})
+        except ValidationError as error:
+            problems += [_sentence(name, model, dict(item)) for item in error.errors()]
+    if problems:
+        raise StageError(f"{PARAMS}: {'; '.join(problems)}.")
+    return sections
+
+
+def _sentence(section: str, model: type[BaseModel], error: dict[str, Any]) -> str:
+    location = [part for part in error["loc"] if isinstance(part, str | int)]
+    key = ".".join([section, *map(str, location)])
+    if error["type"] == "missing":
+        return f"{key} is missing"
+    if error["type"] == "extra_forbidden":
+        return f"{key} is unknown (allowed here: {', '.join(_fields(model, location[:-1]))})"
+    if error["type"] == "value_error":
+        return f"{key} is {error['input']!r}: {error['ctx']['error']}"
+    return f"{key} is {error['input']!r}, but {_lower(error['msg'].removeprefix('Input '))}"
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _fields(model: type[BaseModel], location: list[str | int]) -> list[str]:
+    """Names of the keys at `location` below `model`."""
+    for part in location:
+        annotation = model.model_fields[str(part)].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            break
+        model = annotation
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"train": {"epochs": 5}}` as `{"train.epochs": 5}`."""
+    result: dict[str, Any] = {}
+    for key, value in content.items():
+        name = f"{prefix}{key}"
+        result.update(flat(value, f"{name}.") if isinstance(value, dict) else {name: value})
+    return result

@@ -1,0 +1,40 @@
+"""Where everything lies, relative to the project's root (stages run there, as DVC runs them)."""
+
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+
+RAW = Path("data/raw")
+SPLIT = Path("data/split")
+AUGMENTED = Path("data/augmented")
+FEATURES = Path("data/features")
+MODELS = Path("models")
+SAVED_MODEL = Path("exports/saved_model")
+EXPORTED_CLASSES = Path("exports/classes.json")
+
+DATASET_REPORT = Path("reports/dataset.json")
+SPLIT_REPORT = Path("reports/split.csv")
+AUGMENT_REPORT = Path("reports/augment.json")
+EXTRACT_REPORT = Path("reports/extract.json")
+TRAIN_REPORT = Path("reports/train.json")
+HISTORY = Path("reports/history.csv")
+METRICS = Path("reports/metrics.json")
+PER_CLASS = Path("reports/per_class.csv")
+PREDICTIONS = Path("reports/predictions.csv")
+PLOTS = Path("reports/plots")
+REPORT = Path("reports/report.html")
+EXPORT_REPORT = Path("reports/export.json")
+
+
+def home() -> Path:
+    """The main repository's root, where the cache and the default MLflow store live.
+
+    DVC runs queued experiments in temporary copies below the main repository's `.dvc/tmp/exps`; they share both.
+    """
+    root = Path.cwd()
+    return next((folder.parent for folder in root.parents if folder.name == ".dvc"), root)
+
+
+def cache() -> Path:
+    """Work that is worth keeping when a stage is killed or its output is deleted; keyed by content, ignored by git."""
+    return home() / ".cache"

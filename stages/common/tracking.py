@@ -1,0 +1,272 @@
+"""Runs in MLflow: one for each trained model, found again by the model's SHA-256.
+
+What is logged is read from the files that the stages wrote, so that a run can be written at any time later by
+`python -m stages.track`, on another machine too, and writing it twice changes nothing. This module is never a
+dependency of a stage: nothing in an output depends on it.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import subprocess
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from stages.common import classifier, params, paths
+from stages.common.errors import StageError
+from stages.common.files import read_csv, sha256
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+MODEL = "model_sha256"
+WORKSPACE = "workspace"
+KIND = "kind"
+EVALUATION = "evaluation_sha256"
+EXPORT = "export_sha256"
+Log = Callable[[int, dict[str, float]], None]  # an epoch, from 1, and its metrics
+DATASET_SPLITS = {"train": "training", "val": "validation", "test": "test"}
+
+
+def store() -> str:
+    """Where runs are recorded: `MLFLOW_TRACKING_URI`, or SQLite in the main repository's root."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.home() / 'mlflow.db'}"
+
+
+def connect() -> str:
+    """Reach the store and return the id of the experiment, which is made if it is not there.
+
+    Raises:
+        StageError: the store does not answer within seconds.
+    """
+    # MLflow's own patience (seven retries with growing pauses) would hold a stage up for minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.pop("MLFLOW_RUN_ID", None)  # left over in a child process, it would make every run this one
+    import mlflow
+    from filelock import FileLock
+
+    for noisy in ("alembic", "mlflow.store.db.utils", "mlflow.system_metrics"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    name = params.check(params.load())["tracking"].experiment  # type: ignore[attr-defined]
+    mlflow.set_tracking_uri(store())
+    paths.cache().mkdir(exist_ok=True)
+    try:
+        # Two processes that meet an empty SQLite store at the same time would both create its tables.
+        with FileLock(paths.cache() / "mlflow.lock"):
+            experiment = mlflow.get_experiment_by_name(name)
+            if experiment is None:
+                local = None if "MLFLOW_TRACKING_URI" in os.environ else (paths.home() / "mlartifacts").as_uri()
+                return str(mlflow.create_experiment(name, artifact_location=local))
+    except mlflow.MlflowException as error:
+        said = " ".join(str(error).split())[:300]
+        raise StageError(
+            f"the MLflow store {store()} cannot be used ({said}): start it, or set or unset MLFLOW_TRACKING_URI."
+        ) from None
+    return str(experiment.experiment_id)
+
+
+@contextlib.contextmanager
+def training_run() -> Iterator[Log]:
+    """Open the run of a training, yield what logs an epoch's metrics to it, and at a good end add the model's files.
+
+    A store that goes away meanwhile costs no work: the next stage, or `python -m stages.track`, writes the run anew.
+
+    Raises:
+        StageError: the store cannot be reached before the work begins.
+    """
+    import mlflow
+
+    mlflow.start_run(experiment_id=connect(), run_name=_run_name(), tags=_tags(), log_system_metrics=True)
+    _log_inputs()
+    answers = True
+
+    def log(epoch: int, metrics: dict[str, float]) -> None:
+        nonlocal answers
+        answers = answers and excused(lambda: mlflow.log_metrics(metrics, step=epoch))
+
+    status, started = "FAILED", time.monotonic()
+    try:
+        yield log
+        status = "FINISHED"
+        if answers:
+            excused(lambda: mlflow.log_metric("train_seconds", time.monotonic() - started))
+            excused(_log_model)
+    finally:
+        excused(lambda: mlflow.end_run(status))
+
+
+def log_training() -> None:
+    """Make the model's run from the files where the store does not know it."""
+    _model_run()
+
+
+def log_evaluation(seconds: float | None = None) -> None:
+    """Add the evaluation that lies in reports/ to the model's run; to a child run if it holds another one already."""
+    import mlflow
+
+    def add() -> None:
+        metrics = json.loads(paths.METRICS.read_text())
+        mlflow.log_metrics({f"test_{name.removesuffix('_test')}": value for name, value in metrics.items()})
+        for path in (paths.METRICS, paths.PER_CLASS, paths.PREDICTIONS, paths.REPORT):
+            mlflow.log_artifact(str(path), "evaluation")
+        mlflow.log_artifacts(str(paths.PLOTS), "evaluation/plots")
+        _log_seconds("evaluate_seconds", seconds)
+
+    _add_once(EVALUATION, [paths.METRICS, paths.PREDICTIONS], add)
+
+
+def log_export(register: str | None, seconds: float | None = None) -> None:
+    """Add the exported SavedModel with its signature to the model's run, and register it where a name is given."""
+    import mlflow
+
+    def add() -> None:
+        import numpy as np
+        import tensorflow as tf
+        from mlflow.models import ModelSignature
+        from mlflow.types import Schema, TensorSpec
+
+        from stages.common.saved_model import PixelsToProbabilities
+
+        count = len(json.loads(paths.EXPORTED_CLASSES.read_text(encoding="utf-8")))
+        pixels = TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3), "pixels")
+        probabilities = TensorSpec(np.dtype(np.float32), (-1, count), "probabilities")
+        logged = mlflow.tensorflow.log_model(
+            PixelsToProbabilities(tf.saved_model.load(str(paths.SAVED_MODEL))),
+            name="model",
+            signature=ModelSignature(Schema([pixels]), Schema([probabilities])),
+            registered_model_name=register,
+            pip_requirements=[f"tensorflow=={tf.__version__}"],
+            extra_files=[str(paths.EXPORTED_CLASSES)],
+        )
+        if register:
+            client = mlflow.MlflowClient()
+            client.set_registered_model_alias(register, "candidate", str(logged.registered_model_version))
+        mlflow.log_artifact(str(paths.EXPORT_REPORT), "export")
+        _log_seconds("export_seconds", seconds)
+
+    _add_once(EXPORT, [paths.EXPORT_REPORT], add)
+
+
+def _log_seconds(name: str, seconds: float | None) -> None:
+    import mlflow
+
+    if seconds is not None:
+        mlflow.log_metric(name, seconds)
+
+
+def _add_once(tag: str, files: list[Path], add: Callable[[], None]) -> None:
+    """Call `add` inside the model's run unless the run holds just these files already; `tag` says which it holds."""
+    import mlflow
+
+    wanted = hashlib.sha256("".join(sha256(path) for path in files).encode()).hexdigest()
+
+    run = _model_run()
+    held = run.data.tags.get(tag)
+    if held not in (None, wanted):
+        run = _child(run, tag, wanted)
+        held = run.data.tags.get(tag)
+    if held != wanted:
+        with mlflow.start_run(run_id=run.info.run_id):
+            add()
+            mlflow.set_tag(tag, wanted)
+
+
+def _model_run() -> "Run":
+    """The run of the model in models/, this workspace's own first; made from the files where no store knows it."""
+    import mlflow
+
+    experiment, wanted = connect(), classifier.digest(paths.MODELS)
+    query = f"tags.{MODEL} = '{wanted}' and tags.{KIND} = 'training'"
+    runs = mlflow.MlflowClient().search_runs([experiment], query, order_by=["attributes.start_time DESC"])
+    own = [run for run in runs if run.data.tags.get(WORKSPACE) == str(Path.cwd())]
+    if own or runs:
+        return (own or runs)[0]
+    with mlflow.start_run(experiment_id=experiment, run_name=_run_name(), tags={**_tags(), "replayed": "true"}) as run:
+        _log_inputs()
+        for row in read_csv(paths.HISTORY):
+            epoch = int(row.pop("epoch"))
+            mlflow.log_metrics({name: float(value) for name, value in row.items()}, step=epoch)
+        _log_model()
+    return mlflow.get_run(run.info.run_id)
+
+
+def _child(parent: "Run", tag: str, wanted: str) -> "Run":
+    """The child run of `parent` that holds `wanted`, or a new one."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    query = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}' and tags.{tag} = '{wanted}'"
+    runs = client.search_runs([parent.info.experiment_id], query)
+    if runs:
+        return runs[0]
+    tags = {**_tags(), "mlflow.parentRunId": parent.info.run_id, KIND: "evaluation"}
+    child = client.create_run(parent.info.experiment_id, run_name=f"{parent.info.run_name}, other test", tags=tags)
+    return client.get_run(child.info.run_id)
+
+
+def excused(write: Callable[[], Any]) -> bool:
+    """Call `write`; where the store fails, say so in one line and go on, since files hold all that it would."""
+    try:
+        write()
+    except Exception as error:  # whatever a store on a network may raise
+        said = " ".join(str(error).split())[:200]
+        print(f"MLflow: not written ({said}); later: python -m stages.track", flush=True)
+        return False
+    return True
+
+
+def _log_inputs() -> None:
+    """All params, flat, and the data set with the split of every picture."""
+    import mlflow
+    import pandas as pd
+
+    mlflow.log_params(params.flat(params.load()))
+    mlflow.log_artifact(str(paths.PARAMS))
+    pictures = pd.read_csv(paths.SPLIT_REPORT)
+    warnings.filterwarnings("ignore", message="The specified dataset source can be interpreted in multiple ways")
+    for part, context in DATASET_SPLITS.items():
+        rows = pictures[pictures["split"] == part].drop(columns="split")
+        data = mlflow.data.from_pandas(rows, source=str(paths.SPLIT), targets="class", name=part)  # type: ignore[attr-defined]
+        mlflow.log_input(data, context)
+
+
+def _log_model() -> None:
+    """What the training left in files, and the tag by which the run is found."""
+    import mlflow
+
+    for path in (paths.HISTORY, paths.TRAIN_REPORT, paths.MODELS / classifier.SETTINGS):
+        mlflow.log_artifact(str(path), "training")
+    report = json.loads(paths.TRAIN_REPORT.read_text())
+    mlflow.log_metrics({name: value for name, value in report.items() if isinstance(value, int | float)})
+    mlflow.set_tag(MODEL, classifier.digest(paths.MODELS))
+
+
+def _run_name() -> str:
+    """The DVC experiment's name, or what is trained."""
+    content = params.load()
+    what = f"{content['extract']['backbone']} {content['train']['mode']} {content['train']['head']['type']}"
+    return os.environ.get("DVC_EXP_NAME") or what
+
+
+def _tags() -> dict[str, str]:
+    """Where the run comes from: git commit, DVC experiment, workspace, and the md5 of each data set in dvc.lock."""
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], check=False, capture_output=True, text=True)
+    tags = {KIND: "training", WORKSPACE: str(Path.cwd()), "git_commit": commit.stdout.strip() or "none"}
+    if "DVC_EXP_NAME" in os.environ:
+        tags["dvc_experiment"] = os.environ["DVC_EXP_NAME"]
+    if Path("dvc.lock").exists():
+        stages = yaml.safe_load(Path("dvc.lock").read_text()).get("stages", {})
+        for stage in ("download", "split", "augment", "extract"):
+            for out in stages.get(stage, {}).get("outs", []):
+                if out["path"].startswith("data/"):
+                    tags[f"{out['path'].replace('/', '.')}.md5"] = out["md5"]
+    return tags

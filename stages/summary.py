@@ -1,0 +1,36 @@
+"""Say in a few lines what the last run came to and where its results are.
+
+Reads   reports/metrics.json, reports/dataset.json, MLflow's address
+"""
+
+import json
+
+from stages.common.errors import StageError
+from stages.common.paths import DATASET_REPORT, METRICS, REPORT, SAVED_MODEL
+from stages.common.stage import command
+from stages.common.tracking import store
+
+
+def summary() -> str:
+    """The lines.
+
+    Raises:
+        StageError: nothing has run yet.
+    """
+    if not METRICS.exists():
+        raise StageError(f"there is no {METRICS} yet: run `dvc repro`.")
+    figures, data = json.loads(METRICS.read_text()), json.loads(DATASET_REPORT.read_text())
+    return "\n".join(
+        [
+            f"Test accuracy   {figures['accuracy']:.4f}, 95 % interval {figures['accuracy_low']:.4f} to "
+            f"{figures['accuracy_high']:.4f}, on {figures['n_test']:,} pictures of {len(data['classes'])} classes",
+            f"Report          {REPORT}",
+            f"Exported model  {SAVED_MODEL} (raw RGB pixels in, probabilities out)",
+            f"MLflow store    {store()}",
+            f"Open MLflow     .venv/bin/mlflow ui --backend-store-uri {store()}",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    command("summary", lambda: print(summary()))

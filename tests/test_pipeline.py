@@ -1,0 +1,192 @@
+"""The whole pipeline through DVC, in clones, on real pictures."""
+
+import ast
+import json
+import shutil
+import sqlite3
+
+import pytest
+import yaml
+
+from stages.common.params import STAGES
+from tests.conftest import ROOT, commit, run
+
+
+def repro(folder, *arguments, **environment):
+    """Run `dvc repro`; the stages that ran, in order."""
+    said = run("dvc", "repro", *arguments, cwd=folder, **environment).stdout
+    return [line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage '")]
+
+
+def set_param(folder, key, value):
+    content = yaml.safe_load((folder / "params.yaml").read_text())
+    *sections, last = key.split(".")
+    place = content
+    for section in sections:
+        place = place[section]
+    place[last] = value
+    (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+@pytest.fixture
+def copy(project, tmp_path):
+    """A clone of the small project that has run, with its outputs, pictures and caches, for a test to change."""
+    folder = tmp_path / "copy"
+    shutil.copytree(project, folder, symlinks=True)
+    return folder
+
+
+def imported(script):
+    """The project's files that a script imports, directly or not; tracking is left out."""
+    seen, todo = set(), [script]
+    while todo:
+        file = todo.pop()
+        if file in seen or file.name == "tracking.py":
+            continue
+        seen.add(file)
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                assert not any(name.name.startswith("stages") for name in node.names), "write: from stages… import …"
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("stages"):
+                module = ROOT / node.module.replace(".", "/")
+                candidates = [module / f"{name.name}.py" for name in node.names] + [module.with_suffix(".py")]
+                todo += [candidate for candidate in candidates if candidate.exists()]
+    return seen
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_listed_code_equals_the_imports(stage):
+    listed = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][stage]["deps"]
+    code = {name for name in listed if name.startswith("stages/")}
+    expected = {path.relative_to(ROOT).as_posix() for path in imported(ROOT / f"stages/{stage}.py")}
+    templates = {"stages/common/report.html"} if "stages/common/plots.py" in expected else set()
+    assert code == expected | templates
+    assert listed == list(dict.fromkeys(listed))
+
+
+def test_nothing_runs_twice(copy):
+    assert repro(copy) == []
+    assert run("dvc", "status", cwd=copy).stdout.strip() == "Data and pipelines are up to date."
+
+
+# What each change reruns. A stage whose inputs come out the same does not run: that is DVC's part.
+RERUNS = [
+    ("tracking.experiment", "another", []),
+    ("export.check_pictures", 10, ["export"]),
+    ("evaluate.mistakes", 6, ["evaluate"]),
+    ("train.head.dropout", 0.3, ["train", "evaluate", "export"]),
+    ("extract.pooling", "avg", ["extract", "train", "evaluate", "export"]),
+    ("augment.target", 45, ["augment", "extract", "train", "evaluate", "export"]),
+    ("split.ratio", [0.6, 0.2, 0.2], ["split", "augment", "extract", "train", "evaluate", "export"]),
+    ("download.on_bad", "fail", ["download"]),
+    ("base.seed", 7, list(STAGES)),
+]
+
+
+def test_a_change_reruns_what_it_must_and_nothing_else(copy):
+    for key, value, stages in RERUNS:
+        set_param(copy, key, value)
+        assert repro(copy) == stages, key
+
+
+def test_a_picture_that_is_added_is_noticed(copy):
+    source = sorted((copy / "data/incoming/Coat").iterdir())[0]
+    twin = json.loads((copy / "reports/dataset.json").read_text())["classes"]["Coat"]
+    pixels = source.read_bytes()
+    (copy / "data/incoming/Coat/another.png").write_bytes(pixels)
+    assert repro(copy)[:2] == ["download", "split"]
+    assert json.loads((copy / "reports/dataset.json").read_text())["classes"]["Coat"] == twin + 1
+
+
+def test_dvcs_commands_show_what_they_should(copy):
+    assert "reports/metrics.json" in run("dvc", "metrics", "show", cwd=copy).stdout
+    dag = run("dvc", "dag", "--dot", cwd=copy).stdout
+    assert '"download" -> "split"' in dag.replace("stages:", "")
+    run("dvc", "plots", "show", cwd=copy)
+    page = (copy / "dvc_plots/index.html").read_text()
+    for title in ("Loss", "Accuracy", "Confusion matrix", "F1 of each class", "mistakes.png"):
+        assert title in page, title
+
+
+def test_two_experiments_stand_side_by_side(copy):
+    """One by `dvc exp run` with a name, and the one that was there: in DVC and in MLflow."""
+    import mlflow
+
+    said = run("dvc", "exp", "run", "-n", "try", "-S", "train.head.dropout=0.3", cwd=copy).stdout
+    assert [line for line in said.splitlines() if line.startswith("Running stage")] == [
+        f"Running stage '{stage}':" for stage in ("train", "evaluate", "export")
+    ]
+    assert "train.head.dropout" in run("dvc", "params", "diff", cwd=copy).stdout
+    table = run("dvc", "exp", "show", "--csv", cwd=copy).stdout
+    assert "try" in table
+    assert "accuracy" in table.splitlines()[0]
+
+    client = mlflow.MlflowClient(f"sqlite:///{copy / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("darkroom")
+    new, old = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"])
+    assert (new.data.params["train.head.dropout"], old.data.params["train.head.dropout"]) == ("0.3", "0.5")
+    assert (new.info.run_name, old.info.run_name) == ("try", "VGG16 head dense")
+    assert new.data.tags["dvc_experiment"] == "try"
+    for run_, accuracy in ((new, json.loads((copy / "reports/metrics.json").read_text())["accuracy"]), (old, None)):
+        assert run_.info.status == "FINISHED"
+        assert accuracy in (None, pytest.approx(run_.data.metrics["test_accuracy"]))
+        curve = client.get_metric_history(run_.info.run_id, "val_loss")
+        assert [point.step for point in curve] == list(range(1, int(run_.data.metrics["epochs"]) + 1))
+        assert {"train_seconds", "evaluate_seconds", "export_seconds", "test_macro_f1"} <= set(run_.data.metrics)
+        assert {"git_commit", "data.features.md5", "model_sha256"} <= set(run_.data.tags)
+        assert sorted(item.context for item in inputs(run_)) == ["test", "training", "validation"]
+        pictures = [file.path for file in client.list_artifacts(run_.info.run_id, "evaluation/plots")]
+        assert "evaluation/plots/confusion.png" in pictures
+    assert new.data.tags["model_sha256"] == json.loads((copy / "reports/train.json").read_text())["model_sha256"]
+
+
+def inputs(run_):
+    from types import SimpleNamespace
+
+    return [
+        SimpleNamespace(context=tag.value)
+        for item in run_.inputs.dataset_inputs
+        for tag in item.tags
+        if tag.key == "mlflow.data.context"
+    ]
+
+
+def test_an_experiment_in_a_temporary_folder_shares_cache_and_store(copy):
+    """`dvc exp run --temp` works on a copy below .dvc/tmp; its pictures come from DVC, its features from the cache."""
+    run("git", "rm", "-q", "--cached", "data/incoming/.gitkeep", cwd=copy)
+    (copy / "data/incoming/.gitkeep").unlink()
+    run("dvc", "add", "-q", "data/incoming", cwd=copy)
+    commit(copy, "pictures are versioned")
+    repro(copy)
+    commit(copy, "run on them")
+    said = run("dvc", "exp", "run", "--temp", "-n", "aside", "-S", "train.head.dropout=0.4", cwd=copy).stdout
+    assert "Running stage 'train'" in said
+    assert "Running stage 'extract'" not in said
+    with sqlite3.connect(copy / "mlflow.db") as store:
+        assert ("aside",) in store.execute("select name from runs").fetchall()
+
+
+@pytest.mark.full
+def test_two_clones_at_different_paths_write_the_same_lock(project, tmp_path):
+    """Another path, another minute, empty caches: the same bytes, but for the SavedModel."""
+    import time
+
+    locks = []
+    for name in ("one", "a/longer path"):
+        folder = tmp_path / name / "darkroom"
+        folder.parent.mkdir(parents=True)
+        run("git", "clone", "-q", str(project), str(folder), cwd=tmp_path)
+        (folder / "dvc.lock").unlink()
+        shutil.copytree(project / "data/incoming", folder / "data/incoming", dirs_exist_ok=True)
+        home = tmp_path / name / "home"
+        home.mkdir()
+        assert repro(folder, HOME=str(home), KERAS_HOME=str(home / ".keras"), PIP_CACHE_DIR=str(home)) == list(STAGES)
+        locks.append(yaml.safe_load((folder / "dvc.lock").read_text())["stages"])
+        minute = time.time() // 60
+        while time.time() // 60 == minute:
+            time.sleep(1)
+    for stages in locks:
+        saved = [out for out in stages["export"]["outs"] if out["path"] == "exports/saved_model"]
+        stages["export"]["outs"] = [out for out in stages["export"]["outs"] if out not in saved]
+        assert len(saved) == 1
+    assert locks[0] == locks[1]

@@ -1,0 +1,107 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import log_softmax, softmax
+
+from stages import train
+from stages.common import classifier, hardware, heads
+from stages.common.features import Features
+from stages.common.files import read_csv
+
+
+@pytest.fixture(scope="module")
+def features(project):
+    """Training and validation features of the small project, and its class names."""
+    both = [Features(project / "data/features", part, ["block3_pool"]) for part in ("train", "val")]
+    return (*both, sorted(set(both[0].labels)))
+
+
+def params(**changes):
+    head = {"type": "dense", "hidden": [32], "dropout": 0.2}
+    known = {"mode": "head", "head": head, "epochs": 4, "patience": 5, "batch_size": 32, "optimizer": "adam"}
+    return train.Params(**{**known, "learning_rate": 0.001, **changes})
+
+
+def fitted(features, seed=1, **changes):
+    hardware.prepare(seed)
+    logged = []
+    head, history = train.fit(
+        params(**changes), *features, seed, lambda epoch, metrics: logged.append((epoch, metrics))
+    )
+    return head, history, logged
+
+
+def test_it_learns_real_classes(features):
+    _, history, logged = fitted(features, epochs=8)
+    assert history["val_accuracy"][-1] > 0.6  # chance is 0.1
+    assert history["loss"][-1] < 0.5 * history["loss"][0]
+    assert [epoch for epoch, _ in logged] == list(range(1, 9))
+    assert logged[-1][1]["val_loss"] == history["val_loss"][-1]
+
+
+def test_the_best_epoch_is_kept(features):
+    """With a rate that is too high the loss soon rises again."""
+    head, history, _ = fitted(features, epochs=12, patience=2, learning_rate=0.02)
+    best = int(np.argmin(history["val_loss"]))
+    assert best < len(history["val_loss"]) - 1
+    logits = head.predict(features[1].rows(), verbose=0)
+    labels = features[1].numbers(features[2])
+    again = -log_softmax(logits, axis=1)[np.arange(len(labels)), labels].mean()
+    assert again == pytest.approx(history["val_loss"][best], rel=1e-4)
+
+
+def test_one_seed_gives_one_set_of_weights(features):
+    weights = [[array.tobytes() for array in fitted(features, seed)[0].get_weights()] for seed in (1, 1, 2)]
+    assert weights[0] == weights[1] != weights[2]
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop"])
+def test_every_optimizer_lowers_the_loss(features, optimizer):
+    _, history, _ = fitted(features, optimizer=optimizer)
+    assert history["loss"][-1] < history["loss"][0]
+
+
+def test_an_epoch_sees_every_row_once_in_an_order_of_its_own(features):
+    batches = heads.Batches(features[0], features[2], 32, seed=1)
+    orders = []
+    for _ in range(2):
+        orders.append(batches.order)
+        labels = np.concatenate([batches[number][1] for number in range(len(batches))])
+        assert sorted(labels) == sorted(features[0].numbers(features[2]))
+        batches.on_epoch_end()
+    assert (orders[0] != orders[1]).any()
+    first, numbers = batches[0]
+    rows = np.sort(batches.order[:32])
+    assert (first == features[0].rows(rows)).all()
+    assert [features[2][number] for number in numbers] == [features[0].labels[row] for row in rows]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(0.2, 8), st.integers(0, 2**31))
+def test_the_temperature_that_was_put_in_is_found(temperature, seed):
+    random = np.random.default_rng(seed)
+    logits = random.normal(size=(4000, 5)) * 2
+    labels = np.array([random.choice(5, p=row) for row in softmax(logits, axis=1)])
+    assert train.fit_temperature(logits * temperature, labels) == pytest.approx(temperature, rel=0.15)
+
+
+def test_the_outputs_say_what_happened(project):
+    report = json.loads((project / "reports/train.json").read_text())
+    history = read_csv(project / "reports/history.csv")
+    assert report["epochs"] == len(history) <= 6
+    assert report["model_sha256"] == classifier.digest(project / "models")
+    best = min(history, key=lambda row: float(row["val_loss"]))
+    assert (report["best_epoch"], report["best_val_loss"]) == (int(best["epoch"]), float(best["val_loss"]))
+    assert json.loads((project / "models/classes.json").read_text())[:2] == ["Ankle_boot", "Bag"]
+
+
+def test_a_saved_model_says_the_same_when_loaded(project, features):
+    model = classifier.Classifier.load(project / "models")
+    probabilities = model.probabilities(features[1].rows())
+    assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    report = json.loads((project / "reports/train.json").read_text())
+    accuracy = (probabilities.argmax(axis=1) == features[1].numbers(model.classes)).mean()
+    assert accuracy == pytest.approx(report["best_val_accuracy"], abs=1e-6)

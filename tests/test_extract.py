@@ -14,7 +14,7 @@ from stages.common.features import Features
 from stages.common.files import arrays_sha256
 from stages.common.params import Base
 from stages.common.pictures import decode
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run
 
 SMALL = {"image_size": [32, 32], "layers": ["block2_pool"], "pooling": "flatten", "precision": "float32"}
 
@@ -164,3 +164,37 @@ def test_random_weights_follow_the_seed(split):
         extract.main(Base(seed=seed), params(backbone="MobileNetV2", weights="random", layers=["block_3_expand_relu"]))
         digests.append(json.loads((split / "reports/extract.json").read_text())["weights_sha256"])
     assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.full
+def test_a_killed_extraction_goes_on_and_ends_the_same(split, fashion):
+    """SIGKILL as soon as the first features are kept: the next run computes the rest, and the bytes are the same."""
+    import os
+    import signal
+    import subprocess
+    import sys
+    import time
+
+    for label in ("Bag", "Coat", "Dress"):
+        shutil.copytree(fashion[0] / "test" / label, split / "data/split/test" / label, dirs_exist_ok=True)
+    content = yaml.safe_load((split / "params.yaml").read_text())
+    content["extract"] |= {**SMALL, "pooling": "avg"}
+    (split / "params.yaml").write_text(yaml.safe_dump(content))
+    command = [sys.executable, "-m", "stages.extract"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    process = subprocess.Popen(command, cwd=split, env=environment, stdout=subprocess.DEVNULL)
+    while not list(split.glob(".cache/features/*/*.npz")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (split / "data/features").exists()
+    kept = len(list(split.glob(".cache/features/*/*.npz")))
+
+    done = run("python", "-m", "stages.extract", cwd=split, PYTHONPATH=str(ROOT))
+    assert f"extract: {3062 - kept * extract.CHUNK:,} pictures in" in done.stdout.replace("3,062", "3062")
+    resumed = {path.name: path.read_bytes() for path in (split / "data/features").iterdir()}
+    shutil.rmtree(split / ".cache")
+    run("python", "-m", "stages.extract", cwd=split, PYTHONPATH=str(ROOT))
+    assert resumed == {path.name: path.read_bytes() for path in (split / "data/features").iterdir()}

@@ -166,6 +166,20 @@ def test_an_experiment_in_a_temporary_folder_shares_cache_and_store(copy):
         assert ("aside",) in store.execute("select name from runs").fetchall()
 
 
+def test_what_one_clone_pushes_another_pulls_and_computes_nothing(copy, tmp_path):
+    """The README's way to share: a folder as the DVC remote, data and results through it, code through git."""
+    run("dvc", "remote", "add", "-d", "team", str(tmp_path / "remote"), cwd=copy)
+    commit(copy, "a remote")
+    run("dvc", "push", cwd=copy)
+    other = tmp_path / "elsewhere/darkroom"
+    run("git", "clone", "-q", str(copy), str(other), cwd=tmp_path)
+    shutil.copytree(copy / "data/incoming", other / "data/incoming", dirs_exist_ok=True)
+    run("dvc", "pull", cwd=other)
+    assert repro(other) == []
+    for name in ("reports/metrics.json", "models/head.weights.h5", "data/features/test.csv"):
+        assert (other / name).read_bytes() == (copy / name).read_bytes()
+
+
 @pytest.mark.full
 def test_two_clones_at_different_paths_write_the_same_lock(project, tmp_path):
     """Another path, another minute, empty caches: the same bytes, but for the SavedModel."""

@@ -1,0 +1,35 @@
+"""A smoke test for a machine with an NVIDIA GPU: `make test-gpu`. Not yet run on one."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import yaml
+
+from stages import extract, train
+from stages.common import backbone, hardware
+from stages.common.features import Features
+from stages.common.files import write_csv
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.gpu
+
+
+def test_one_epoch_in_mixed_float16_with_memory_growth(pictures, tmp_path, capfd):
+    gpus = tf.config.list_physical_devices("GPU")
+    assert gpus, "TensorFlow sees no GPU"
+    assert tf.config.experimental.get_memory_growth(gpus[0])
+    assert hardware.precision("auto") == "mixed_float16"
+    tf.debugging.set_log_device_placement(True)
+    model = backbone.build("VGG16", (64, 64), ["block4_pool"], "flatten", "mixed_float16")
+    backbone.load_imagenet(model, "VGG16")
+    features = [batch["block4_pool"] for batch in extract.compute(model, pictures, (64, 64), "mixed_float16")]
+    tf.debugging.set_log_device_placement(False)
+    assert "device:GPU:0" in "".join(capfd.readouterr())
+    for part in ("train", "val"):
+        np.save(tmp_path / f"{part}.block4_pool.npy", np.concatenate(features))
+        rows = [("", str(path), path.parent.name) for path in pictures]
+        write_csv(tmp_path / f"{part}.csv", ("sha256", "path", "label"), rows)
+    both = [Features(tmp_path, part, ["block4_pool"]) for part in ("train", "val")]
+    section = yaml.safe_load((ROOT / "params.yaml").read_text())["train"] | {"epochs": 1}
+    _, history = train.fit(train.Params(**section), *both, sorted(set(both[0].labels)), 1, lambda *_: None)
+    assert np.isfinite(history["loss"]).all()

@@ -36,10 +36,10 @@ class Params(Section):
 
 def main(base: Base, params: Params) -> None:
     """Write the SavedModel, compare, and add it to the model's run."""
-    from stages.common import saved_model
-
     started = time.monotonic()
     hardware.prepare(base.seed)
+    from stages.common import saved_model
+
     model = Classifier.load(MODELS)
     whole = model.whole()
     rows = sample(read_csv(PREDICTIONS), params.check_pictures, base.seed)

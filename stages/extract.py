@@ -56,11 +56,11 @@ def extract(params: Params, seed: int, folder: Path) -> dict[str, Any]:
     Raises:
         StageError: unknown network or layer, weights out of reach, or features too large for float16.
     """
+    hardware.prepare(seed)
     import keras
 
     from stages.common import backbone
 
-    hardware.prepare(seed)
     precision = hardware.precision(params.precision)
     network, size = str(params.backbone), (params.image_size[0], params.image_size[1])
     model = backbone.build(network, size, params.layers, params.pooling, precision)

@@ -64,6 +64,19 @@ def test_listed_code_equals_the_imports(stage):
     assert listed == list(dict.fromkeys(listed))
 
 
+def test_a_run_leaves_nothing_for_git_but_the_lock(copy):
+    """No picture, weight, run or report is ever offered to git."""
+    set_param(copy, "train.head.dropout", 0.25)
+    repro(copy)
+    changed = run("git", "status", "--porcelain", "--untracked-files=all", cwd=copy).stdout.split()
+    assert changed == ["M", "dvc.lock", "M", "params.yaml"]
+    tracked = run("git", "ls-files", cwd=copy).stdout.splitlines()
+    assert [name for name in tracked if name.startswith(("data/", "models/", "exports/", "reports/", "mlruns/"))] == [
+        "data/incoming/.gitkeep"
+    ]
+    assert list((copy / "mlartifacts").iterdir())
+
+
 def test_nothing_runs_twice(copy):
     assert repro(copy) == []
     assert run("dvc", "status", cwd=copy).stdout.strip() == "Data and pipelines are up to date."

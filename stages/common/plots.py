@@ -52,15 +52,13 @@ def per_class(rows: Sequence[tuple[str, float, float, float, int]], target: Path
     """Precision, recall and F1 of each class as bars, the worst F1 at the top."""
     ordered = sorted(rows, key=lambda row: -row[3])
     places = np.arange(len(ordered))
-    figure, axes = plt.subplots(figsize=(7, 0.45 * len(ordered) + 1.5))
+    figure, axes = plt.subplots(figsize=(7, 0.45 * len(ordered) + 1.5), layout="constrained")
     for offset, (place, name, colour) in enumerate([(1, "precision", BLUE), (2, "recall", ORANGE), (3, "F1", GREEN)]):
         axes.barh(places + 0.27 * (1 - offset), [row[place] for row in ordered], 0.25, label=name, color=colour)
     axes.set_yticks(places, [f"{row[0]} ({row[4]})" for row in ordered])
     axes.set(xlim=(0, 1), title="Per class (number of test pictures)")
     axes.grid(axis="x", alpha=0.3)
-    axes.legend(
-        loc="lower center", bbox_to_anchor=(0.5, -0.5 / (0.45 * len(ordered) + 1.5) - 0.12), ncols=3, frameon=False
-    )
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
     _save(figure, target)
 
 

@@ -35,9 +35,14 @@ Log = Callable[[int, dict[str, float]], None]  # an epoch, from 1, and its metri
 DATASET_SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 
+def default_store() -> str:
+    """SQLite in the main repository's root."""
+    return f"sqlite:///{paths.home() / 'mlflow.db'}"
+
+
 def store() -> str:
-    """Where runs are recorded: `MLFLOW_TRACKING_URI`, or SQLite in the main repository's root."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.home() / 'mlflow.db'}"
+    """Where runs are recorded: `MLFLOW_TRACKING_URI`, or the default store."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or default_store()
 
 
 def connect() -> str:
@@ -64,7 +69,8 @@ def connect() -> str:
         with FileLock(paths.cache() / "mlflow.lock"):
             experiment = mlflow.get_experiment_by_name(name)
             if experiment is None:
-                local = None if "MLFLOW_TRACKING_URI" in os.environ else (paths.home() / "mlartifacts").as_uri()
+                # A server knows where artifacts go; SQLite alone would put them below the current folder.
+                local = (paths.home() / "mlartifacts").as_uri() if store() == default_store() else None
                 return str(mlflow.create_experiment(name, artifact_location=local))
     except mlflow.MlflowException as error:
         said = " ".join(str(error).split())[:300]

@@ -6,6 +6,7 @@ Params  base.seed, augment
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from stages.common import seeds
+from stages.common import hardware, seeds
 from stages.common.files import whole_folder, write_json
 from stages.common.params import Base, Section
 from stages.common.paths import AUGMENT_REPORT, AUGMENTED, SPLIT
@@ -60,13 +61,10 @@ def main(base: Base, params: Params) -> None:
     with whole_folder(AUGMENTED) as folder:
         (folder / ".keep").touch()  # DVC would warn of an empty output at every step
         jobs = [job for label, paths in by_class.items() for job in plan(label, paths, by_class, params, folder)]
-        for _ in progress(draw(jobs, PRESETS[params.preset], base.seed), len(jobs), "augment") if jobs else ():
-            pass
-        added = {label: len(list((folder / label).glob("*"))) for label in by_class}
-    write_json(
-        AUGMENT_REPORT,
-        {label: {"pictures": len(paths), "added": added[label]} for label, paths in by_class.items()},
-    )
+        draw(jobs, PRESETS[params.preset], base.seed)
+    added = Counter(job.target.parent.name for job in jobs)
+    report = {label: {"pictures": len(paths), "added": added[label]} for label, paths in by_class.items()}
+    write_json(AUGMENT_REPORT, report)
     print(f"augment: {len(jobs):,} new pictures in {AUGMENTED}")
 
 
@@ -76,13 +74,17 @@ def plan(label: str, paths: list[Path], by_class: dict[str, list[Path]], params:
     target = {"max": largest, "none": 0}.get(str(params.target), params.target)
     for missing in range(int(target) - len(paths)):
         source, number = paths[missing % len(paths)], missing // len(paths)
-        yield Job(source, number, folder / label / f"{source.stem}_augmented_{number}.png")
+        yield Job(source, number, folder / label / f"{source.name}.augmented-{number}.png")
 
 
-def draw(jobs: list[Job], preset: Preset, seed: int) -> Iterator[None]:
+def draw(jobs: list[Job], preset: Preset, seed: int) -> None:
     """Make the pictures on all cores; what is drawn depends on content, seed and number alone."""
+    if not jobs:
+        return  # and no need of TensorFlow
+    hardware.import_tensorflow()
     with ThreadPoolExecutor() as pool:
-        yield from pool.map(lambda job: _draw(job, preset, seed), jobs)
+        for _ in progress(pool.map(lambda job: _draw(job, preset, seed), jobs), len(jobs), "augment"):
+            pass
 
 
 def _draw(job: Job, preset: Preset, seed: int) -> None:

@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 
 from stages import download
-from stages.common import hardware
+from stages.common import hardware, sources
 
 ROOT = Path(__file__).parents[1]
 PER_CLASS = 60
@@ -27,7 +27,7 @@ def tensorflow():
 def fashion(tmp_path_factory):
     """`(folder, report)`: train/<class>/ with 60 pictures of each class, and the official test part whole."""
     folder = tmp_path_factory.mktemp("fashion")
-    report = download.keep(download.from_tfds("fashion_mnist:3.0.1"), folder, PER_CLASS, "fail", seed=42)
+    report = download.keep(sources.from_tfds("fashion_mnist:3.0.1"), folder, PER_CLASS, "fail", seed=42)
     return folder, report
 
 

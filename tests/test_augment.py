@@ -62,6 +62,13 @@ def test_a_new_picture_depends_on_its_source_the_seed_and_its_number_alone(unbal
     assert len(set(first.values())) == len(first)
 
 
+def test_pictures_with_one_stem_do_not_meet(unbalanced):
+    for ending in ("bmp", "tiff", "gif"):
+        path = sorted((unbalanced / "data/split/train/Dress").iterdir())[0]
+        save(path.with_suffix(f".{ending}"), decode(path)[::-1])
+    assert counts(made(unbalanced, "max"))["Dress"] == 14
+
+
 def test_no_change_is_the_picture_itself(pictures):
     image = decode(pictures[0])
     assert (augment.augmented(image, NOTHING, seeds.stream(1)) == image).all()

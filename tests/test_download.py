@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from stages import download
+from stages.common import sources
 from stages.common.errors import StageError
 from stages.common.pictures import decode, labelled
 from tests.conftest import PER_CLASS, save
@@ -18,7 +19,7 @@ FASHION = {
 
 
 def found(folder):
-    return download.from_folder(folder)
+    return sources.from_folder(folder)
 
 
 def test_fashion_mnist_comes_whole_with_its_official_test(fashion):
@@ -117,10 +118,10 @@ def test_only_bad_files_are_refused(tmp_path):
 @pytest.mark.parametrize("name", ["no_such_set", "fashion_mnist:99.0.0"])
 def test_an_unknown_set_is_named(name):
     with pytest.raises(StageError, match=f"download.name {name} is not in TensorFlow Datasets"):
-        list(download.from_tfds(name))
+        list(sources.from_tfds(name))
 
 
 @given(st.text(min_size=1))
 def test_class_names_are_safe_as_folder_names(label):
-    assert re.fullmatch(r'[^\\/:*?"<>|\s]+', download.safe(label))
-    assert download.safe(label) not in (".", "..")
+    assert re.fullmatch(r'[^\\/:*?"<>|\s]+', sources.safe(label))
+    assert sources.safe(label) not in (".", "..")

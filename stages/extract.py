@@ -9,7 +9,7 @@ Params  base.seed, extract
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -33,7 +33,7 @@ class Params(Section):
 
     backbone: str | None = Field(min_length=1)
     weights: Literal["imagenet", "random"]
-    image_size: list[int] = Field(min_length=2, max_length=2)
+    image_size: list[Annotated[int, Field(ge=1)]] = Field(min_length=2, max_length=2)
     layers: list[str] = Field(min_length=1)
     pooling: Literal["avg", "max", "flatten"]
     precision: hardware.Precision
@@ -58,8 +58,9 @@ def extract(params: Params, seed: int, folder: Path) -> dict[str, Any]:
     """
     hardware.prepare(seed)
     import keras
+    import tensorflow as tf
 
-    from stages.common import backbone
+    from stages.common import backbone, pictures
 
     precision = hardware.precision(params.precision)
     network, size = str(params.backbone), (params.image_size[0], params.image_size[1])
@@ -75,9 +76,11 @@ def extract(params: Params, seed: int, folder: Path) -> dict[str, Any]:
         "pooling": params.pooling,
         "precision": precision,
         "keras": keras.__version__,
+        "tensorflow": tf.__version__,
     }
-    cache = FeatureCache(report)
-    rows = {part: [(sha256(path), path, label) for path, label in pictures(part)] for part in PARTS}
+    code = [sha256(Path(str(module))) for module in (__file__, backbone.__file__, pictures.__file__)]
+    cache = FeatureCache({**report, "code": code})
+    rows = {part: [(sha256(path), path, label) for path, label in listed(part)] for part in PARTS}
     paths = {digest: path for part in PARTS for digest, path, _ in rows[part]}
     todo = cache.missing([digest for part in PARTS for digest, _, _ in rows[part]])
     done = progress(
@@ -95,7 +98,7 @@ def extract(params: Params, seed: int, folder: Path) -> dict[str, Any]:
     return {**report, "features": sum(int(model.output[layer].shape[1]) for layer in params.layers)}
 
 
-def pictures(part: str) -> list[tuple[Path, str]]:
+def listed(part: str) -> list[tuple[Path, str]]:
     """Pictures of a split in canonical order; to those of train the augmented ones are added."""
     return [*labelled(SPLIT / part), *(labelled(AUGMENTED) if part == "train" else [])]
 

@@ -31,7 +31,7 @@ class Params(Section):
     @classmethod
     def _shares(cls, ratio: list[float]) -> list[float]:
         if min(ratio) < 0 or ratio[0] == 0 or not math.isclose(sum(ratio), 1, abs_tol=1e-6):
-            raise ValueError("train, val and test must be shares that add up to 1, train more than 0")
+            raise ValueError("train, val and test must be shares that add up to 1, the first more than 0")
         return ratio
 
 

@@ -7,7 +7,7 @@ Params  base.seed, train
 
 import json
 import sys
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -26,7 +26,7 @@ class DenseHead(Section):
     """`train.head`: hidden dense layers with relu and dropout."""
 
     type: Literal["dense"]
-    hidden: list[int]
+    hidden: list[Annotated[int, Field(ge=1)]]
     dropout: float = Field(ge=0, lt=1)
 
 
@@ -88,7 +88,7 @@ def fit(
 
     features = train.rows(slice(0, 1)).shape[1]
     head = heads.build(params.head.model_dump(), features, len(classes))
-    heads.fit_scale(head, train.rows())
+    heads.fit_scale(head, train)
     head.compile(
         optimizer=keras.optimizers.get(
             {"class_name": params.optimizer, "config": {"learning_rate": params.learning_rate}}

@@ -138,6 +138,18 @@ def test_a_picture_goes_through_a_network_once(split, monkeypatch, capsys):
     assert (split / "data/features/train.block2_pool.npy").read_bytes() == first
 
 
+def test_features_of_other_code_are_not_taken(split, tmp_path):
+    """An edit of the pre-processing makes the cached features worthless."""
+    shutil.copytree(ROOT / "stages", tmp_path / "edited/stages")
+    script = tmp_path / "edited/stages/common/backbone.py"
+    script.write_text(script.read_text().replace("preprocess_input(pixels,", "preprocess_input(pixels / 2,"))
+    found = []
+    for root in (ROOT, tmp_path / "edited"):
+        run("python", "-m", "stages.extract", cwd=split, PYTHONPATH=str(root))
+        found.append((split / "data/features/test.block4_pool.npy").read_bytes())
+    assert found[0] != found[1]
+
+
 def test_no_backbone_is_an_empty_output(split):
     extract.main(Base(seed=1), params(backbone=None))
     assert json.loads((split / "reports/extract.json").read_text()) == {"backbone": None}
@@ -193,7 +205,8 @@ def test_a_killed_extraction_goes_on_and_ends_the_same(split, fashion):
     kept = len(list(split.glob(".cache/features/*/*.npz")))
 
     done = run("python", "-m", "stages.extract", cwd=split, PYTHONPATH=str(ROOT))
-    assert f"extract: {3062 - kept * extract.CHUNK:,} pictures in" in done.stdout.replace("3,062", "3062")
+    total = len({path.read_bytes() for path in (split / "data").rglob("*.png")})
+    assert f"extract: {total - kept * extract.CHUNK:,} pictures in" in done.stdout
     resumed = {path.name: path.read_bytes() for path in (split / "data/features").iterdir()}
     shutil.rmtree(split / ".cache")
     run("python", "-m", "stages.extract", cwd=split, PYTHONPATH=str(ROOT))

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from stages.common import seeds
 from stages.common.features import Features
@@ -24,9 +25,13 @@ def build(settings: dict[str, Any], features: int, classes: int) -> keras.Model:
     return keras.Model(inputs, keras.layers.Dense(classes, name="logits")(x), name="head")
 
 
-def fit_scale(head: keras.Model, features: np.ndarray) -> None:
-    """Set the head's mean and variance to those of the training features (pictures, n)."""
-    head.get_layer("scale").adapt(features)
+def fit_scale(head: keras.Model, features: Features) -> None:
+    """Set the head's mean and variance to those of the training features, a part of them in memory at a time."""
+    parts = tf.data.Dataset.from_generator(
+        lambda: (features.rows(slice(start, start + 1024)) for start in range(0, len(features), 1024)),
+        output_signature=tf.TensorSpec((None, head.input_shape[1]), tf.float32),
+    )
+    head.get_layer("scale").adapt(parts)
 
 
 class Batches(keras.utils.PyDataset):

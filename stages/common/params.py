@@ -77,25 +77,44 @@ def check(content: dict[str, Any]) -> dict[str, Section]:
     problems = [f"{name} is no section (sections: {', '.join(known)})" for name in content if name not in known]
     sections = {}
     for name, model in known.items():
+        section = content.get(name) or {}
         try:
-            sections[name] = model.model_validate(content.get(name) or {})
+            sections[name] = model.model_validate(section)
         except ValidationError as error:
-            problems += [_sentence(name, model, dict(item)) for item in error.errors()]
+            problems += _sentences(name, model, section, error)
     if problems:
         raise StageError(f"{PARAMS}: {'; '.join(problems)}.")
     return sections
 
 
-def _sentence(section: str, model: type[BaseModel], error: dict[str, Any]) -> str:
-    location = [part for part in error["loc"] if isinstance(part, str | int)]
-    key = ".".join([section, *map(str, location)])
-    if error["type"] == "missing":
-        return f"{key} is missing"
-    if error["type"] == "extra_forbidden":
-        return f"{key} is unknown (allowed here: {', '.join(_fields(model, location[:-1]))})"
-    if error["type"] == "value_error":
-        return f"{key} is {error['input']!r}: {error['ctx']['error']}"
-    return f"{key} is {error['input']!r}, but {_lower(error['msg'].removeprefix('Input '))}"
+def _sentences(name: str, model: type[BaseModel], section: Any, error: ValidationError) -> list[str]:
+    """What is wrong, key by key; the alternatives of a key that may be of several types make one sentence."""
+    special: list[str] = []
+    wrong: dict[tuple[str, str], list[str]] = {}
+    for item in error.errors():
+        *above, last = item["loc"] or ("",)
+        key = ".".join(map(str, (name, *above, last)))
+        if item["type"] == "missing":
+            special.append(f"{key} is missing")
+        elif item["type"] == "extra_forbidden":
+            special.append(f"{key} is unknown (allowed here: {', '.join(_fields(model, above))})")
+        else:
+            text = str(item["ctx"]["error"]) if item["type"] == "value_error" else item["msg"]
+            key = ".".join(map(str, (name, *_known(item["loc"], section))))
+            wrong.setdefault((key, repr(item["input"])), []).append(text.removeprefix("Input "))
+    return special + [f"{key} is {value}, but {_lower(' or '.join(texts))}" for (key, value), texts in wrong.items()]
+
+
+def _known(location: tuple[int | str, ...], content: Any) -> list[int | str]:
+    """The part of pydantic's location that is in the file: what follows names a member of a union."""
+    found: list[int | str] = []
+    for part in location:
+        try:
+            content = content[part]
+        except (KeyError, IndexError, TypeError):
+            break
+        found.append(part)
+    return found
 
 
 def _lower(text: str) -> str:

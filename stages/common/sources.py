@@ -74,7 +74,11 @@ def from_tfds(name: str) -> Iterator[Found]:
 
 
 def prepare(builder: Any) -> None:
-    """Download and prepare the set once; later runs find it in TensorFlow Datasets' own folder."""
+    """Download and prepare the set once; later runs find it in TensorFlow Datasets' own folder.
+
+    Raises:
+        StageError: its files can be had neither from its servers nor from a mirror.
+    """
     import tensorflow_datasets as tfds
 
     if Path(builder.data_dir).is_dir():
@@ -85,7 +89,10 @@ def prepare(builder: Any) -> None:
         manual = Path(builder.data_dir).parents[1] / "downloads" / "manual" / builder.name
         mirrors.tfds_files(builder.name, manual)
     config = tfds.download.DownloadConfig(try_download_gcs=False, manual_dir=manual)
-    builder.download_and_prepare(download_config=config)
+    try:
+        builder.download_and_prepare(download_config=config)
+    except Exception as error:  # of the network, of a checksum, of a set that asks for files by hand
+        raise StageError(f"data set {builder.name} cannot be prepared: {' '.join(str(error).split())[:300]}") from error
 
 
 def safe(label: str) -> str:

@@ -92,8 +92,7 @@ def training_run() -> Iterator[Log]:
     import mlflow
 
     mlflow.start_run(experiment_id=connect(), run_name=_run_name(), tags=_tags(), log_system_metrics=True)
-    _log_inputs()
-    answers = True
+    answers = excused(_log_inputs)
 
     def log(epoch: int, metrics: dict[str, float]) -> None:
         nonlocal answers
@@ -127,7 +126,7 @@ def log_evaluation(seconds: float | None = None) -> None:
         mlflow.log_artifacts(str(paths.PLOTS), "evaluation/plots")
         _log_seconds("evaluate_seconds", seconds)
 
-    _add_once(EVALUATION, [paths.METRICS, paths.PREDICTIONS], add)
+    _add_once(EVALUATION, [paths.METRICS, paths.PREDICTIONS, paths.REPORT], add)
 
 
 def log_export(register: str | None, seconds: float | None = None) -> None:
@@ -174,7 +173,6 @@ def _add_once(tag: str, files: list[Path], add: Callable[[], None]) -> None:
     import mlflow
 
     wanted = hashlib.sha256("".join(sha256(path) for path in files).encode()).hexdigest()
-
     run = _model_run()
     held = run.data.tags.get(tag)
     if held not in (None, wanted):
@@ -215,7 +213,8 @@ def _child(parent: "Run", tag: str, wanted: str) -> "Run":
     if runs:
         return runs[0]
     tags = {**_tags(), "mlflow.parentRunId": parent.info.run_id, KIND: "evaluation"}
-    child = client.create_run(parent.info.experiment_id, run_name=f"{parent.info.run_name}, other test", tags=tags)
+    name = f"{parent.info.run_name}, other {tag.removesuffix('_sha256')}"
+    child = client.create_run(parent.info.experiment_id, run_name=name, tags=tags)
     return client.get_run(child.info.run_id)
 
 

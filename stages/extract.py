@@ -64,9 +64,7 @@ def extract(params: Params, seed: int, folder: Path) -> dict[str, Any]:
 
     precision = hardware.precision(params.precision)
     network, size = str(params.backbone), (params.image_size[0], params.image_size[1])
-    model = backbone.build(network, size, params.layers, params.pooling, precision)
-    if params.weights == "imagenet":
-        backbone.load_imagenet(model, network)
+    model = backbone.build(network, size, params.layers, params.pooling, precision, params.weights)
     report = {
         "backbone": network,
         "weights": params.weights,

@@ -48,8 +48,7 @@ def test_resizing_is_tensorflows_with_antialiasing(shape):
 
 def test_vgg16_features_are_keras_own(pictures):
     """The same layer of keras.applications.VGG16 with its own pre-processing and the pinned weights."""
-    model = backbone.build("VGG16", (64, 64), ["block4_pool"], "flatten")
-    backbone.load_imagenet(model, "VGG16")
+    model = backbone.build("VGG16", (64, 64), ["block4_pool"], "flatten", weights="imagenet")
     own = keras.applications.VGG16(include_top=False, weights=None, input_shape=(64, 64, 3))
     trunk = model.get_layer("trunk")
     own.set_weights([*trunk.get_weights(), *own.get_weights()[len(trunk.get_weights()) :]])
@@ -62,10 +61,32 @@ def test_vgg16_features_are_keras_own(pictures):
     assert np.abs(features - expected).max() < 1e-3 * np.abs(expected).max()
 
 
+def test_keras_own_weights_come_first(tmp_path, monkeypatch):
+    """Where Keras has the file, in its cache or from its host, no mirror is asked."""
+    arrays = mirrors.vgg16_arrays(tmp_path)
+    whole = keras.applications.VGG16(include_top=False, weights=None)
+    whole.set_weights([array * 2 for array in arrays])
+    whole.save_weights(tmp_path / "keras.weights.h5")
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", lambda *_, **__: str(tmp_path / "keras.weights.h5"))
+    monkeypatch.setattr(mirrors, "vgg16_arrays", lambda folder: pytest.fail("a mirror was asked"))
+    model = backbone.build("VGG16", (32, 32), ["block1_pool"], "avg", weights="imagenet")
+    assert (model.get_layer("trunk").get_weights()[0] == arrays[0] * 2).all()
+
+
+def test_weights_that_nobody_has_are_named(monkeypatch):
+    def fails(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", fails)
+    with pytest.raises(
+        StageError, match=r"ImageNet weights of MobileNetV2 cannot be reached \(no route to host\): set"
+    ):
+        backbone.build("MobileNetV2", (32, 32), ["block_1_expand_relu"], "avg", weights="imagenet")
+
+
 def test_vgg16_weights_are_imagenets():
     """First values of the ImageNet model as they are published."""
-    model = backbone.build("VGG16", (32, 32), ["block5_pool"], "avg")
-    backbone.load_imagenet(model, "VGG16")
+    model = backbone.build("VGG16", (32, 32), ["block5_pool"], "avg", weights="imagenet")
     weights = model.get_layer("trunk").get_weights()
     assert weights[0].ravel()[0] == np.float32(0.42947057)
     assert weights[1].ravel()[0] == np.float32(0.73429835)
@@ -76,8 +97,7 @@ def test_vgg16_weights_are_imagenets():
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_features_do_not_depend_on_the_neighbours(pictures, precision):
-    model = backbone.build("VGG16", (32, 32), ["block3_pool"], "flatten", precision)
-    backbone.load_imagenet(model, "VGG16")
+    model = backbone.build("VGG16", (32, 32), ["block3_pool"], "flatten", precision, weights="imagenet")
 
     def rows(paths):
         return np.concatenate([batch["block3_pool"] for batch in extract.compute(model, paths, (32, 32), precision)])
@@ -92,8 +112,7 @@ def test_features_do_not_depend_on_the_neighbours(pictures, precision):
 def test_reduced_precision_is_near(pictures):
     features = {}
     for precision in ("float32", "mixed_bfloat16"):
-        model = backbone.build("VGG16", (64, 64), ["block4_pool"], "flatten", precision)
-        backbone.load_imagenet(model, "VGG16")
+        model = backbone.build("VGG16", (64, 64), ["block4_pool"], "flatten", precision, weights="imagenet")
         features[precision] = next(extract.compute(model, pictures[:32], (64, 64), precision))["block4_pool"]
     exact, near = features["float32"], features["mixed_bfloat16"].astype(np.float32)
     assert np.linalg.norm(near - exact) < 0.02 * np.linalg.norm(exact)
@@ -115,8 +134,7 @@ def test_rows_layers_and_labels_stand_where_they_should(split):
 
 
 def mirrors_first(count):
-    model = backbone.build("VGG16", (32, 32), ["block5_pool"], "avg")
-    backbone.load_imagenet(model, "VGG16")
+    model = backbone.build("VGG16", (32, 32), ["block5_pool"], "avg", weights="imagenet")
     return model.get_layer("trunk").get_weights()[:count]
 
 

@@ -20,8 +20,7 @@ def test_one_epoch_in_mixed_float16_with_memory_growth(pictures, tmp_path, capfd
     assert tf.config.experimental.get_memory_growth(gpus[0])
     assert hardware.precision("auto") == "mixed_float16"
     tf.debugging.set_log_device_placement(True)
-    model = backbone.build("VGG16", (64, 64), ["block4_pool"], "flatten", "mixed_float16")
-    backbone.load_imagenet(model, "VGG16")
+    model = backbone.build("VGG16", (64, 64), ["block4_pool"], "flatten", "mixed_float16", weights="imagenet")
     features = [batch["block4_pool"] for batch in extract.compute(model, pictures, (64, 64), "mixed_float16")]
     tf.debugging.set_log_device_placement(False)
     assert "device:GPU:0" in "".join(capfd.readouterr())

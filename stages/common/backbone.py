@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from stages.common import mirrors
@@ -75,35 +76,41 @@ class Preprocess(keras.layers.Layer):
 
 
 def build(
-    network: str, image_size: tuple[int, int], layers: list[str], pooling: str, precision: str = "float32"
+    network: str,
+    image_size: tuple[int, int],
+    layers: list[str],
+    pooling: str,
+    precision: str = "float32",
+    weights: str = "random",
 ) -> keras.Model:
-    """A network of keras.applications up to the named layers, with random weights.
+    """A network of keras.applications up to the named layers.
+
+    Args:
+        network: its name there.
+        image_size: height and width to which pictures are resized.
+        layers: whose outputs are the features.
+        pooling: avg, max or flatten.
+        precision: a dtype policy.
+        weights: random, to be set or loaded by the caller, or imagenet.
 
     Returns:
         A model from pixels (batch, height, width, 3), 0 to 255, to a dictionary: layer name to float32 features of
         shape (batch, n).
 
     Raises:
-        StageError: no such network or layer, or the pictures are too small for it.
+        StageError: no such network or layer, or the pictures are too small for it, or its weights are out of reach.
     """
-    make = getattr(keras.applications, network, None)
-    if not callable(make):
+    if network not in names():
         raise StageError(
             f"extract.backbone {network} is not in keras.applications: choose one of {', '.join(names())}."
         )
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision)
-    try:
-        whole = make(include_top=False, weights=None, input_shape=(*image_size, 3))
-    except ValueError as error:
-        said = " ".join(str(error).split())
-        raise StageError(f"extract.image_size {list(image_size)} does not suit {network} ({said}).") from None
-    finally:
-        keras.config.set_dtype_policy(before)
+    whole = _whole(network, image_size, precision)
     known = [layer.name for layer in whole.layers[1:]]
     for layer in layers:
         if layer not in known:
             raise StageError(f"extract.layers: {network} has no layer {layer}; it has {', '.join(known)}.")
+    if weights == "imagenet":
+        whole.set_weights(_imagenet(network, image_size))
     trunk = keras.Model(whole.input, [whole.get_layer(layer).output for layer in layers], name="trunk")
     pixels = keras.Input((None, None, 3), name="pixels")
     prepared = Preprocess(network, name="preprocess")(Resize(image_size, name="resize")(pixels))
@@ -122,28 +129,38 @@ def _pool(maps: Any, pooling: str) -> Any:
     return kinds.get(pooling, keras.layers.Flatten)(dtype="float32")(maps)
 
 
-def load_imagenet(model: keras.Model, network: str) -> None:
-    """Give a model made by `build` the ImageNet weights: Keras' own, or VGG16's from a package where Keras' host is
-    out of reach.
+def _whole(network: str, image_size: tuple[int, int], precision: str) -> keras.Model:
+    """The network without its classifier, with random weights."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        return getattr(keras.applications, network)(include_top=False, weights=None, input_shape=(*image_size, 3))
+    except ValueError as error:
+        said = " ".join(str(error).split())
+        raise StageError(f"extract.image_size {list(image_size)} does not suit {network} ({said}).") from None
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _imagenet(network: str, image_size: tuple[int, int]) -> list[np.ndarray]:
+    """ImageNet weights in the order of the network's own: Keras', or for VGG16 a mirror's where Keras' host is silent.
 
     Raises:
         StageError: they are to be had from neither.
     """
-    trunk = model.get_layer("trunk")
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(SECONDS_TO_ANSWER)
     try:
-        whole = getattr(keras.applications, network)(include_top=False, weights="imagenet")
-        wanted = {layer.name for layer in trunk.layers}
-        arrays = [array for layer in whole.layers if layer.name in wanted for array in layer.get_weights()]
+        make = getattr(keras.applications, network)
+        return make(include_top=False, weights="imagenet", input_shape=(*image_size, 3)).get_weights()
     except Exception as error:  # Keras raises a plain Exception when a download fails
         if network != "VGG16":
             said = " ".join(str(error).split())
             raise StageError(
-                f"ImageNet weights of {network} cannot be reached ({said}); set extract.weights."
+                f"ImageNet weights of {network} cannot be reached ({said}): set extract.weights to random, or "
+                "extract.backbone to VGG16, whose weights a mirror has."
             ) from None
-        keras_home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
-        arrays = mirrors.vgg16_arrays(keras_home / "models")[: len(trunk.weights)]
     finally:
         socket.setdefaulttimeout(before)
-    trunk.set_weights(arrays)
+    keras_home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+    return mirrors.vgg16_arrays(keras_home / "models")

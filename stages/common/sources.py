@@ -65,6 +65,8 @@ def from_tfds(name: str) -> Iterator[Found]:
         raise StageError(f"download.name {name} has no image and label: choose an image-classification set.")
     prepare(builder)
     classes = [safe(label) for label in builder.info.features["label"].names]
+    if len(set(classes)) < len(classes):
+        raise StageError(f"download.name {name} has classes whose names are one as folder names: {sorted(classes)}.")
     for split in sorted(set(builder.info.splits) & set(OFFICIAL)):
         count = builder.info.splits[split].num_examples
         examples = builder.as_dataset(split=split, decoders={"image": tfds.decode.SkipDecoding()})

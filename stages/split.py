@@ -56,7 +56,7 @@ def split(raw: Path, folder: Path, ratio: list[float], seed: int) -> None:
     official = [part for part in PARTS[1:] if (raw / part).is_dir()]
     shares = {part: share for part, share in zip(PARTS, ratio, strict=True) if part not in official}
     whole = sum(shares.values())
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+    with tempfile.TemporaryDirectory(prefix=".", suffix=".partial", dir=folder.parent) as scratch:
         if len(shares) > 1:
             # split-folders names its second part val whatever it stands for, so its names are mapped to ours.
             names = dict(zip(PARTS, shares, strict=False))

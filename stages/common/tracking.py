@@ -142,8 +142,8 @@ def log_export(register: str | None, seconds: float | None = None) -> None:
         from stages.common.saved_model import PixelsToProbabilities
 
         count = len(json.loads(paths.EXPORTED_CLASSES.read_text(encoding="utf-8")))
-        pixels = TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3), "pixels")
-        probabilities = TensorSpec(np.dtype(np.float32), (-1, count), "probabilities")
+        pixels = TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))
+        probabilities = TensorSpec(np.dtype(np.float32), (-1, count))
         logged = mlflow.tensorflow.log_model(
             PixelsToProbabilities(tf.saved_model.load(str(paths.SAVED_MODEL))),
             name="model",

@@ -1,102 +1,167 @@
-"""Fetch labelled pictures, check every one, and keep the good ones in one folder a class.
+"""Fetch labelled pictures, check every one, keep the good ones in one folder a class, and say what they are like.
 
-Reads   the source that `download.source` names: a set of TensorFlow Datasets, or the folder `download.path`
-Writes  data/raw/{train,val,test}/<class>/ (val and test only where the set has official ones), reports/dataset.json
+Reads   the source that `download.source` names: a set of TensorFlow Datasets, or `download.path` or `download.url`
+Writes  data/raw/{train,val,test}/<class>/ (val and test only where the set has official ones), reports/dataset.json,
+        reports/groups.csv (picture, hash, group of near-duplicates), reports/issues.csv (picture, issue),
+        reports/dataset/: class counts, sizes, a contact sheet of each class
 Params  base.seed, download
 """
 
-import bisect
-import hashlib
+import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from stages.common import archives, inspection, rows, sheets, sources
 from stages.common.errors import StageError
-from stages.common.files import whole_folder, write_json
+from stages.common.fetch import fetch, verify
+from stages.common.files import whole_folder, write_csv, write_json
+from stages.common.parallel import on_all_cores
 from stages.common.params import Base, Section
-from stages.common.paths import DATASET_REPORT, RAW
-from stages.common.pictures import decode
-from stages.common.sources import Found, from_folder, from_tfds
+from stages.common.paths import DATASET_PLOTS, DATASET_REPORT, GROUPS, ISSUES, RAW
+from stages.common.pictures import PARTS, labelled
+from stages.common.sources import Found, safe
 from stages.common.stage import run
+from stages.common.validation import Bounds, beyond_limit, check, copies, jobs
+
+
+class Csv(Section):
+    """How the rows of source csv are to be read."""
+
+    shape: list[int] = Field(default=[28, 28], min_length=2, max_length=3)
+    header: bool = False
 
 
 class Params(Section):
     """Section `download` of params.yaml."""
 
-    source: Literal["tfds", "folder"]
+    source: Literal["tfds", "folder", "archive", "csv", "idx"]
     name: str = Field(min_length=1)
+    data_dir: str | None = None
+    manual_dir: str | None = None
     path: str = Field(min_length=1)
+    url: str | None = None
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+    unpacked_gb: float = Field(50, gt=0)
+    unpacked_files: int = Field(1_000_000, ge=1)
+    csv: Csv = Csv()
+    classes: list[str] | dict[str, str] | None = None
     limit_per_class: int | None = Field(ge=2)
     on_bad: Literal["drop", "fail"]
+    min_side: int = Field(10, ge=1)
+    max_megapixels: float = Field(100, gt=0)
+    near_duplicates: float | None = Field(0.95, gt=0, le=1)
+
+    @field_validator("classes")
+    @classmethod
+    def _names(cls, classes: list[str] | dict[str, str] | None) -> list[str] | dict[str, str] | None:
+        for name in classes.values() if isinstance(classes, dict) else ():
+            if safe(name) != name:
+                raise ValueError(f"{name!r} cannot be a folder's name: {safe(name)!r} can")
+        return classes
 
 
 def main(base: Base, params: Params) -> None:
-    """Keep the good pictures of the source, and say what was dropped."""
-    found = from_folder(Path(params.path)) if params.source == "folder" else from_tfds(params.name)
+    """Keep the good pictures of the source, look at them, and report both."""
     with whole_folder(RAW) as folder:
-        report = keep(found, folder, params.limit_per_class, params.on_bad, base.seed)
+        with ExitStack() as scratch:
+            report = keep(find(params, scratch), folder, params, base.seed)
+        report |= describe(folder, params.near_duplicates)
     write_json(DATASET_REPORT, report)
     print(f"download: {report['kept']:,} pictures of {len(report['classes'])} classes in {RAW}", end="")
     print(f", {len(report['dropped'])} dropped: see {DATASET_REPORT}" if report["dropped"] else "")
 
 
-def keep(
-    found: Iterable[Found], folder: Path, limit: int | None, on_bad: Literal["drop", "fail"], seed: int
-) -> dict[str, Any]:
+def find(params: Params, scratch: ExitStack) -> Iterator[Found]:
+    """What the source has; an archive is unpacked into a folder that lasts as long as `scratch`."""
+    if params.source == "tfds":
+        return sources.from_tfds(params.name, params.data_dir, params.manual_dir)
+    path = fetch(params.url, params.sha256) if params.url else Path(params.path)
+    if path.is_file():
+        verify(path, params.sha256, str(path))
+    if params.source == "archive" or archives.is_archive(path):
+        RAW.parent.mkdir(parents=True, exist_ok=True)
+        folder = scratch.enter_context(tempfile.TemporaryDirectory(prefix=".", suffix=".partial", dir=RAW.parent))
+        limits = archives.Limits(int(params.unpacked_gb * 1e9), params.unpacked_files)
+        path = archives.unpack(path, Path(folder), limits)
+    if params.source == "csv":
+        return rows.from_csv(path, tuple(params.csv.shape), params.csv.header)
+    return rows.from_idx(path) if params.source == "idx" else sources.from_folder(path)
+
+
+def keep(found: Iterable[Found], folder: Path, params: Params, seed: int) -> dict[str, Any]:
     """Write the good pictures to `folder/<part>/<class>/` and return the report: kept + dropped = found.
 
-    Of every class of the part `train`, the `limit` pictures with the smallest hash of content and seed stay, so that
-    the choice does not depend on the order in which a source lists them; official val and test stay whole.
+    Of every class of the part `train`, `limit_per_class` pictures stay, those whose bytes have the smallest hash with
+    the seed, so that the choice does not depend on the order in which a source lists them. Copies are left out of
+    train; official val and test stay whole.
 
     Raises:
-        StageError: a bad picture with `on_bad` fail, or no good picture in the part `train`.
+        StageError: a bad picture with `on_bad` fail, a class without a good one, or a class that is not there.
     """
-    dropped: list[dict[str, str]] = []
-    counts: Counter[str] = Counter()
-    ranked: dict[str, list[tuple[bytes, Path]]] = {}
-    beyond = 0
-    for item in found:
-        target = folder / item.part / item.label / item.name
-        try:
-            if not item.data:
-                raise StageError("empty file")
-            if target.exists():
-                raise StageError("another file has this name")
-            decode(item.data)
-        except StageError as reason:
-            if on_bad == "fail":
-                raise StageError(f"{item.part}/{item.label}/{item.name}: {reason} (download.on_bad is fail).") from None
-            dropped.append({"path": f"{item.part}/{item.label}/{item.name}", "reason": str(reason)})
-            continue
-        counts[item.label] += 1
-        if limit is not None and item.part == "train":
-            ranking = ranked.setdefault(item.label, [])
-            bisect.insort(ranking, (hashlib.sha256(b"%d/" % seed + item.data).digest(), target))
-            if len(ranking) > limit:
-                counts[item.label] -= 1
-                beyond += 1
-                last = ranking.pop()[1]
-                if last == target:
-                    continue
-                last.unlink()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(item.data)
-    kept = sum(counts.values())
-    if not (folder / "train").is_dir():
-        raise StageError(
-            f"no file of the source can be used: {dropped[0]['path']}: {dropped[0]['reason']}."
-            if dropped
-            else "the source is empty."
-        )
+    others: Counter[str] = Counter()
+    chosen = sources.choose(found, params.classes, others)
+    bounds = Bounds(params.min_side, params.max_megapixels * 1e6)
+    checked = list(on_all_cores(check, jobs(chosen, folder, bounds, seed)))
+    good = {item.target: item for item in checked if not item.reason}
+    twins, two_labels = copies([item for item in good.values() if item.part == "train"])
+    bad = {item.target: item.reason for item in checked if item.reason} | two_labels
+    dropped = sorted((target.relative_to(folder).as_posix(), reason) for target, reason in (bad | twins).items())
+    if params.on_bad == "fail" and bad:
+        first = min(bad)
+        raise StageError(f"{first.relative_to(folder)}: {bad[first]} (download.on_bad is fail).")
+    left = [item for target, item in good.items() if target not in bad | twins]
+    beyond = beyond_limit([item for item in left if item.part == "train"], params.limit_per_class)
+    for target in [*good.keys() & (bad | twins).keys(), *beyond]:
+        target.unlink()
+    counts = Counter(item.label for item in left if item.target not in beyond)
+    if empty := sorted({item.label for item in checked if item.label} - set(counts)):
+        reason = next(reason for path, reason in dropped if f"/{empty[0]}/" in path)
+        raise StageError(f"class {empty[0]} has no good picture ({reason}): add some, or choose download.classes.")
+    if not counts:
+        raise StageError("the source holds no pictures in class folders: check download.path.")
+    kept = counts.total()
+    if kept + len(dropped) + len(beyond) != len(checked):
+        raise AssertionError("a picture was lost")
     return {
         "found": kept + len(dropped),
         "kept": kept,
-        "beyond_limit_per_class": beyond,
+        "beyond_limit_per_class": len(beyond),
+        "in_other_classes": others.total(),
         "classes": dict(sorted(counts.items())),
-        "dropped": sorted(dropped, key=lambda item: item["path"]),
+        "dropped": [{"path": path, "reason": reason} for path, reason in dropped],
+        "named_wrongly": sorted(
+            item.target.relative_to(folder).as_posix()
+            for item in left
+            if item.named_wrongly and item.target not in beyond
+        ),
+    }
+
+
+def describe(folder: Path, least: float | None) -> dict[str, Any]:
+    """Look at all pictures; write the lists and plots, and return what belongs into the report."""
+    pictures = [picture for part in PARTS if (folder / part).is_dir() for picture in labelled(folder / part)]
+    names = [path.relative_to(folder).as_posix() for path, _ in pictures]
+    looks = inspection.look([path for path, _ in pictures])
+    groups = inspection.near_duplicates(looks, least) if least else []
+    number = {row: place for place, rows in enumerate(groups, start=1) for row in rows}
+    hashes = [(name, f"{item.hash:016x}") for name, item in zip(names, looks, strict=True)]
+    groups_of = [(*pair, number.get(row, "")) for row, pair in enumerate(hashes)]
+    write_csv(GROUPS, ("picture", "hash", "group"), groups_of)
+    issues = inspection.issues(looks)
+    write_csv(ISSUES, ("picture", "issue"), [(names[row], issue) for issue, rows in issues.items() for row in rows])
+    with whole_folder(DATASET_PLOTS) as plots:
+        sheets.data_set(pictures, [(item.width, item.height) for item in looks], plots)
+    return {
+        "issues": {issue: len(rows) for issue, rows in issues.items()},
+        "near_duplicate_groups": len(groups),
+        "near_duplicates_with_two_labels": [
+            [names[row] for row in rows] for rows in groups if len({pictures[row].label for row in rows}) > 1
+        ],
     }
 
 

@@ -17,10 +17,10 @@ from pydantic import Field
 from stages.common import hardware
 from stages.common.errors import StageError
 from stages.common.feature_cache import FeatureCache
-from stages.common.files import arrays_sha256, sha256, whole_folder, write_csv, write_json
+from stages.common.files import arrays_sha256, read_csv, sha256, whole_folder, write_csv, write_json
 from stages.common.params import Base, Section
 from stages.common.paths import AUGMENTED, EXTRACT_REPORT, FEATURES, SPLIT
-from stages.common.pictures import PARTS, decode, labelled
+from stages.common.pictures import PARTS, Picture, decode, labelled
 from stages.common.progress import progress
 from stages.common.stage import run
 
@@ -96,9 +96,13 @@ def extract(params: Params, seed: int, folder: Path) -> dict[str, Any]:
     return {**report, "features": sum(int(model.output[layer].shape[1]) for layer in params.layers)}
 
 
-def listed(part: str) -> list[tuple[Path, str]]:
-    """Pictures of a split in canonical order; to those of train the augmented ones are added."""
-    return [*labelled(SPLIT / part), *(labelled(AUGMENTED) if part == "train" else [])]
+def listed(part: str) -> list[Picture]:
+    """Pictures of a split in canonical order; of train without those left out, and with the augmented ones."""
+    pictures = labelled(SPLIT / part)
+    if part != "train":
+        return pictures
+    left_out = {SPLIT / part / row["picture"] for row in read_csv(AUGMENTED / "left_out.csv")}
+    return [*(picture for picture in pictures if picture.path not in left_out), *labelled(AUGMENTED)]
 
 
 def compute(model: Any, paths: list[Path], size: tuple[int, int], precision: str) -> Iterator[dict[str, np.ndarray]]:

@@ -1,31 +1,40 @@
-"""Divide the pictures into train, val and test with split-folders; parts that are official stay as they are.
+"""Divide the pictures into train, val and test; parts that are official stay as they are, and twins stay together.
 
-Reads   data/raw
-Writes  data/split/{train,val,test}/<class>/, reports/split.csv (picture, class, split)
+Reads   data/raw, reports/groups.csv
+Writes  data/split/{train,val,test}/<class>/, reports/split.csv (picture, class, split), reports/split.json (counts, and
+        the pictures that were left out because a twin of theirs is held out)
 Params  base.seed, split
 """
 
 import math
-import tempfile
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
+from stages.common import leaks, split_methods
 from stages.common.errors import StageError
-from stages.common.files import link_or_copy, whole_folder, write_csv
+from stages.common.files import link_or_copy, read_csv, whole_folder, write_csv, write_json
+from stages.common.leaks import Assignment
 from stages.common.params import Base, Section
-from stages.common.paths import RAW, SPLIT, SPLIT_REPORT
-from stages.common.pictures import PARTS, Picture, labelled
+from stages.common.paths import GROUPS, RAW, SPLIT, SPLIT_REPORT, SPLIT_SUMMARY
+from stages.common.pictures import PARTS, labelled
 from stages.common.stage import run
 
 
 class Params(Section):
     """Section `split` of params.yaml."""
 
-    method: Literal["ratio"]
+    method: Literal["ratio", "fixed", "kfold", "ordered", "stable"]
     ratio: list[float] = Field(min_length=3, max_length=3)
+    fixed: list[int] | None = Field(None, min_length=2, max_length=2, validate_default=True)
+    folds: int = Field(5, ge=2)
+    fold: int = Field(1, ge=1)
+    hold_out: Literal["last", "first"] = "last"
+    group: str | None = None
+    near_duplicates_together: bool = True
 
     @field_validator("ratio")
     @classmethod
@@ -34,59 +43,120 @@ class Params(Section):
             raise ValueError("train, val and test must be shares that add up to 1, the first more than 0")
         return ratio
 
+    @field_validator("fixed")
+    @classmethod
+    def _numbers(cls, fixed: list[int] | None, info: ValidationInfo) -> list[int] | None:
+        if (fixed is None and info.data.get("method") == "fixed") or (fixed and min(fixed) < 1):
+            raise ValueError(
+                "method fixed needs the numbers of pictures of each class for val and test, such as [50, 100]"
+            )
+        return fixed
+
+    @field_validator("fold")
+    @classmethod
+    def _one_of(cls, fold: int, info: ValidationInfo) -> int:
+        if fold > info.data.get("folds", fold):
+            raise ValueError(f"the folds are 1 to {info.data['folds']}")
+        return fold
+
+    @field_validator("group")
+    @classmethod
+    def _pattern(cls, group: str | None) -> str | None:
+        try:
+            re.compile(group or "")
+        except re.error as error:
+            raise ValueError(f"it is no regular expression ({error})") from None
+        return group
+
 
 def main(base: Base, params: Params) -> None:
-    """Split, write, and list which picture is where."""
+    """Split, mend, check, link, and list which picture is where."""
+    rows = {row["picture"]: row for row in read_csv(GROUPS)}
+    assignment, gone, together = split(RAW, rows, params, base.seed)
+    counts = check(assignment)
     with whole_folder(SPLIT) as folder:
-        split(RAW, folder, params.ratio, base.seed)
-        pictures = {part: labelled(folder / part) for part in PARTS}
-        check(pictures)
-        rows = [(path.relative_to(folder).as_posix(), label, part) for part in PARTS for path, label in pictures[part]]
-    write_csv(SPLIT_REPORT, ("picture", "class", "split"), rows)
-    print("split: " + ", ".join(f"{len(pictures[part]):,} {part}" for part in PARTS))
+        for name, part in assignment.items():
+            link_or_copy((RAW / name).resolve(), folder / _place(name, part))
+    where = sorted(((_place(name, part), name.split("/")[1], part) for name, part in assignment.items()), key=_order)
+    write_csv(SPLIT_REPORT, ("picture", "class", "split"), where)
+    left_out = [{"picture": name, "because_of": twin} for name, twin in sorted(gone.items())]
+    report = {"method": params.method, "classes": counts, "groups": len(together), "left_out": left_out}
+    write_json(SPLIT_SUMMARY, report)
+    print(
+        "split: " + ", ".join(f"{sum(part == one for one in assignment.values()):,} {part}" for part in PARTS), end=""
+    )
+    print(f", {len(gone):,} left out: a twin is held out, see {SPLIT_SUMMARY}" if gone else "")
 
 
-def split(raw: Path, folder: Path, ratio: list[float], seed: int) -> None:
-    """Link every picture of `raw` into `folder/{train,val,test}/<class>/`.
+def _place(name: str, part: str) -> str:
+    return "/".join((part, *name.split("/")[1:]))
 
-    `raw/train` is divided among the parts that `raw` does not have already, in proportion to their shares.
+
+def _order(row: tuple[str, str, str]) -> tuple[int, str]:
+    return PARTS.index(row[2]), row[0]
+
+
+def split(
+    raw: Path, rows: dict[str, dict[str, str]], params: Params, seed: int
+) -> tuple[Assignment, dict[str, str], list[list[str]]]:
+    """Assign every picture of `raw` to a part.
+
+    Args:
+        raw: has train, and official val or test.
+        rows: of reports/groups.csv, by picture: its perceptual hash and its group of near-duplicates.
+        params: of this stage.
+        seed: of everything random.
+
+    Returns:
+        The assignment, the pictures that are in no part with the twin that is the reason, and the groups.
     """
-    import splitfolders
-
+    names = [
+        path.relative_to(raw).as_posix() for part in PARTS if (raw / part).is_dir() for path, _ in labelled(raw / part)
+    ]
     official = [part for part in PARTS[1:] if (raw / part).is_dir()]
-    shares = {part: share for part, share in zip(PARTS, ratio, strict=True) if part not in official}
-    whole = sum(shares.values())
-    with tempfile.TemporaryDirectory(prefix=".", suffix=".partial", dir=folder.parent) as scratch:
-        if len(shares) > 1:
-            # split-folders names its second part val whatever it stands for, so its names are mapped to ours.
-            names = dict(zip(PARTS, shares, strict=False))
-            fractions = tuple(share / whole for share in shares.values())
-            splitfolders.ratio(str(raw / "train"), scratch, seed=seed, ratio=fractions, move="symlink")
-            parts = {names[part]: Path(scratch) / part for part in names}
-        else:
-            parts = {"train": raw / "train"}
-        for part, source in {**parts, **{part: raw / part for part in official}}.items():
-            for path, label in labelled(source):
-                link_or_copy(path.resolve(), folder / part / label / path.name)
+    if params.method == "kfold" and "val" in official:
+        raise StageError("split.method kfold makes val itself, but the pictures come with an official val: use ratio.")
+    near = {name: row["group"] for name, row in rows.items()} if params.near_duplicates_together else {}
+    together = leaks.groups(near, params.group, names)
+    drawn = [name for name in names if name.startswith("train/")]
+    shares = {part: share for part, share in zip(PARTS, params.ratio, strict=True) if part not in official}
+    shares = {part: share / sum(shares.values()) for part, share in shares.items()}
+    numbers = dict(zip(PARTS[1:], params.fixed, strict=True)) if params.fixed else {}
+    numbers = {part: number for part, number in numbers.items() if part not in official}
+    if params.method == "stable":
+        keys = {name: leaks.named(params.group, name) or rows[name]["hash"] for name in drawn}
+        assignment = split_methods.by_hash(keys, shares, seed)
+    elif params.method == "ordered":
+        assignment = split_methods.by_order(drawn, shares, numbers, params.hold_out)
+    else:
+        fold = (params.folds, params.fold) if params.method == "kfold" else None
+        numbers = numbers if params.method == "fixed" else {}
+        assignment = split_methods.by_split_folders(raw / "train", shares, numbers, fold, together, seed)
+    assignment |= {name: name.split("/")[0] for name in names if not name.startswith("train/")}
+    gone = leaks.mend(assignment, together, official, move=params.method != "stable")
+    leaks.check(assignment, together)
+    return assignment, gone, together
 
 
-def check(pictures: dict[str, list[Picture]]) -> None:
-    """Every class of train is in every part, and no other class is.
+def check(assignment: Assignment) -> dict[str, dict[str, int]]:
+    """Pictures of each class in each part.
 
     Raises:
-        StageError: a class is too small to be split, or an official part has classes of its own.
+        StageError: a class has no picture in a part, since it is too small or an official part has classes of its own.
     """
-    counts = {part: Counter(label for _, label in pictures[part]) for part in PARTS}
-    total = sum(counts.values(), Counter())
-    for label in sorted(total):
+    counts = Counter((name.split("/")[1], part) for name, part in assignment.items())
+    classes = sorted({label for label, _ in counts})
+    table = {label: {part: counts[label, part] for part in PARTS} for label in classes}
+    for label, row in table.items():
         for part in PARTS:
-            if not counts[part][label]:
+            if not row[part]:
                 raise StageError(
-                    f"class {label} has {total[label]} pictures and none of them falls into {part}: add pictures, "
+                    f"class {label} has {sum(row.values())} pictures and none of them falls into {part}: add pictures, "
                     "raise that part's share in split.ratio, or remove the class."
                 )
-    if len(total) < 2:
-        raise StageError(f"there is only the class {next(iter(total))}: a classifier needs at least two.")
+    if len(classes) < 2:
+        raise StageError(f"there is only the class {classes[0]}: a classifier needs at least two.")
+    return table
 
 
 if __name__ == "__main__":

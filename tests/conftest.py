@@ -15,6 +15,7 @@ from stages.common import hardware, sources
 
 ROOT = Path(__file__).parents[1]
 PER_CLASS = 60
+FASHION = "fashion_mnist:3.0.1"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -27,7 +28,7 @@ def tensorflow():
 def fashion(tmp_path_factory):
     """`(folder, report)`: train/<class>/ with 60 pictures of each class, and the official test part whole."""
     folder = tmp_path_factory.mktemp("fashion")
-    report = download.keep(sources.from_tfds("fashion_mnist:3.0.1"), folder, PER_CLASS, "fail", seed=42)
+    report = download.keep(sources.from_tfds(FASHION), folder, wanted(limit_per_class=PER_CLASS), seed=42)
     return folder, report
 
 
@@ -44,6 +45,14 @@ def workspace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return tmp_path
+
+
+def wanted(**changes: object) -> download.Params:
+    """Params of the download stage: everything is kept that is good, and a bad file is an error."""
+    return download.Params(
+        **{"source": "folder", "name": FASHION, "path": "data/incoming", "limit_per_class": None, "on_bad": "fail"}
+        | changes
+    )
 
 
 def save(path: Path, pixels: np.ndarray) -> Path:

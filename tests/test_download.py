@@ -11,7 +11,7 @@ from stages import download
 from stages.common import sources
 from stages.common.errors import StageError
 from stages.common.pictures import decode, labelled
-from tests.conftest import PER_CLASS, save
+from tests.conftest import PER_CLASS, save, wanted
 
 FASHION = {
     "Ankle_boot", "Bag", "Coat", "Dress", "Pullover", "Sandal", "Shirt", "Sneaker", "T-shirt_top", "Trouser",
@@ -56,11 +56,11 @@ def mixed(tmp_path, pictures):
 
 
 def test_bad_files_are_dropped_with_their_reason(mixed, tmp_path):
-    report = download.keep(found(mixed), tmp_path / "out", None, "drop", seed=1)
+    report = download.keep(found(mixed), tmp_path / "out", wanted(on_bad="drop"), seed=1)
     reasons = {item["path"]: item["reason"] for item in report["dropped"]}
     assert list(reasons) == ["train/a/empty.png", "train/a/text.jpg", "train/a/truncated.png"]
     assert reasons["train/a/empty.png"] == "empty file"
-    assert reasons["train/a/text.jpg"] == "not a picture"
+    assert reasons["train/a/text.jpg"] == "not a picture of a known format"
     assert reasons["train/a/truncated.png"].startswith("cannot be decoded (")
     assert (report["found"], report["kept"], report["classes"]) == (16, 13, {"a": 6, "b": 7})
     assert (tmp_path / "out/train/b/deeper__jpeg_in_truth.png").exists()
@@ -68,22 +68,22 @@ def test_bad_files_are_dropped_with_their_reason(mixed, tmp_path):
 
 def test_bad_files_can_be_refused(mixed, tmp_path):
     with pytest.raises(StageError, match=r"train/a/empty.png: empty file \(download.on_bad is fail\)"):
-        download.keep(found(mixed), tmp_path / "out", None, "fail", seed=1)
+        download.keep(found(mixed), tmp_path / "out", wanted(), seed=1)
 
 
 def test_official_parts_are_recognised(pictures, tmp_path):
-    for part, number in (("train", 0), ("valid", 1), ("test", 2)):
-        for label in "xy":
-            save(tmp_path / "in" / part / label / "p.png", decode(pictures[number]))
-    download.keep(found(tmp_path / "in"), tmp_path / "out", None, "fail", seed=1)
+    for part, number in (("train", 0), ("valid", 2), ("test", 4)):
+        for more, label in enumerate("xy"):
+            save(tmp_path / "in" / part / label / "p.png", decode(pictures[number + more]))
+    download.keep(found(tmp_path / "in"), tmp_path / "out", wanted(), seed=1)
     names = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")}
     assert names == {f"{part}/{label}/p.png" for part in ("train", "val", "test") for label in "xy"}
 
 
 def test_classes_may_be_called_test_where_there_is_no_train(pictures, tmp_path):
-    for label in ("test", "control"):
-        save(tmp_path / "in" / label / "p.png", decode(pictures[0]))
-    report = download.keep(found(tmp_path / "in"), tmp_path / "out", None, "fail", seed=1)
+    for number, label in enumerate(("test", "control")):
+        save(tmp_path / "in" / label / "p.png", decode(pictures[number]))
+    report = download.keep(found(tmp_path / "in"), tmp_path / "out", wanted(), seed=1)
     assert report["classes"] == {"control": 1, "test": 1}
     assert (tmp_path / "out/train/test/p.png").exists()
 
@@ -93,7 +93,7 @@ def test_the_limit_does_not_depend_on_the_listing_order(fashion, tmp_path):
     kept = []
     for number in range(3):
         random.Random(number).shuffle(listed)
-        download.keep(listed, tmp_path / str(number), 7, "fail", seed=5)
+        download.keep(listed, tmp_path / str(number), wanted(limit_per_class=7), seed=5)
         kept.append(
             [path.relative_to(tmp_path / str(number)) for path, _ in labelled(tmp_path / str(number) / "train")]
         )
@@ -111,8 +111,10 @@ def test_a_folder_without_classes_is_refused(make, tmp_path):
 def test_only_bad_files_are_refused(tmp_path):
     (tmp_path / "in/a").mkdir(parents=True)
     (tmp_path / "in/a/x.png").write_bytes(b"no")
-    with pytest.raises(StageError, match=r"no file of the source can be used: train/a/x.png: not a picture"):
-        download.keep(found(tmp_path / "in"), tmp_path / "out", None, "drop", seed=1)
+    with pytest.raises(
+        StageError, match=r"class a has no good picture \(not a picture of a known format\): add some, or choose"
+    ):
+        download.keep(found(tmp_path / "in"), tmp_path / "out", wanted(on_bad="drop"), seed=1)
 
 
 @pytest.mark.parametrize("name", ["no_such_set", "fashion_mnist:99.0.0"])

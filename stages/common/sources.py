@@ -2,13 +2,16 @@
 
 import re
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from stages.common import hardware, mirrors
 from stages.common.errors import StageError
-from stages.common.pictures import class_folders, labelled
+from stages.common.pictures import class_folders
 from stages.common.progress import progress
 
 # What official parts are called in TensorFlow Datasets and in folders, and what they are called here.
@@ -16,16 +19,18 @@ OFFICIAL = {"train": "train", "validation": "val", "valid": "val", "val": "val",
 
 
 class Found(NamedTuple):
-    """A file as the source has it, not yet known to be a picture."""
+    """What a source has, not yet known to be a picture: a file, its bytes, pixels, or why it can't be had."""
 
     part: str
     label: str
     name: str
-    data: bytes
+    content: Path | bytes | np.ndarray | StageError
 
 
 def from_folder(folder: Path) -> Iterator[Found]:
     """Files in `folder/<class>/`, or in `folder/{train,val,test}/<class>/` where there is a `train`.
+
+    Files that lie outside the class folders come with an error as their content, so that none is passed over silently.
 
     Raises:
         StageError: the folder is missing or holds no class folders.
@@ -38,15 +43,41 @@ def from_folder(folder: Path) -> Iterator[Found]:
     parts = {entry: OFFICIAL[entry.name] for entry in class_folders(folder) if entry.name in OFFICIAL}
     if "train" not in parts.values():
         parts = {folder: "train"}
-    files = [(root, part, picture) for root, part in parts.items() for picture in labelled(root)]
-    for root, part, (path, label) in progress(files, len(files), f"checking {folder}", unit="files"):
-        # split-folders looks for files right below the class folder, so deeper ones move up under a longer name.
-        name = "__".join(path.relative_to(root / label).parts)
-        yield Found(part, label, name, path.read_bytes())
+    files = list(_in_class_folders(parts))
+    used = {file.content for file in files}
+    files += [
+        Found("", "", path.relative_to(folder).as_posix(), StageError("in no class folder"))
+        for path in visible(folder)
+        if path not in used
+    ]
+    yield from progress(files, len(files), f"checking {folder}", unit="files")
 
 
-def from_tfds(name: str) -> Iterator[Found]:
+def _in_class_folders(parts: dict[Path, str]) -> Iterator[Found]:
+    for root, part in parts.items():
+        for label in class_folders(root):
+            for path in visible(label):
+                # split-folders looks right below the class folder, so deeper files move up, under a longer name.
+                yield Found(part, label.name, "__".join(path.relative_to(label).parts), path)
+
+
+def visible(folder: Path) -> list[Path]:
+    """Everything below `folder` that is no folder and not hidden, in canonical order; links to folders are followed."""
+    found = []
+    for entry in sorted(folder.iterdir()):
+        loop = entry.is_symlink() and folder.resolve().is_relative_to(entry.resolve())
+        if not entry.name.startswith("."):
+            found += visible(entry) if entry.is_dir() and not loop else [entry]
+    return found
+
+
+def from_tfds(name: str, data_dir: str | None = None, manual_dir: str | None = None) -> Iterator[Found]:
     """Pictures of the TensorFlow Datasets set `name:version`, as they are encoded there.
+
+    Args:
+        name: of the set, with or without a version and a configuration (`name/config:version`).
+        data_dir: where prepared sets lie; ~/tensorflow_datasets if None.
+        manual_dir: where files lie that were downloaded by hand.
 
     Raises:
         StageError: there is no such set, it has no labelled pictures, or it can't be fetched.
@@ -57,25 +88,36 @@ def from_tfds(name: str) -> Iterator[Found]:
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
     try:
-        builder = tfds.builder(name)
+        builder = tfds.builder(name, data_dir=data_dir)
     except (tfds.core.registered.DatasetNotFoundError, AssertionError, ValueError) as error:
         said = str(error).splitlines()[0]
         raise StageError(f"download.name {name} is not in TensorFlow Datasets ({said}).") from None
-    if not {"image", "label"} <= set(builder.info.features):
+    features = builder.info.features
+    if not {"image", "label"} <= set(features) or not hasattr(features["label"], "names"):
         raise StageError(f"download.name {name} has no image and label: choose an image-classification set.")
-    prepare(builder)
-    classes = [safe(label) for label in builder.info.features["label"].names]
+    prepare(builder, manual_dir)
+    classes = [safe(label) for label in features["label"].names]
     if len(set(classes)) < len(classes):
         raise StageError(f"download.name {name} has classes whose names are one as folder names: {sorted(classes)}.")
-    for split in sorted(set(builder.info.splits) & set(OFFICIAL)):
+    splits = sorted(set(builder.info.splits) & set(OFFICIAL))
+    parts = {split: OFFICIAL[split] for split in splits}
+    if "train" not in splits:
+        if len(builder.info.splits) > 1:
+            raise StageError(f"download.name {name} has no split called train, but {', '.join(builder.info.splits)}.")
+        parts = {next(iter(builder.info.splits)): "train"}
+    # One shard after the other: the order is that of the set's own rows.
+    in_order = tfds.ReadConfig(interleave_cycle_length=1)
+    for split, part in parts.items():
         count = builder.info.splits[split].num_examples
-        examples = builder.as_dataset(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+        examples = builder.as_dataset(
+            split=split, decoders={"image": tfds.decode.SkipDecoding()}, read_config=in_order, shuffle_files=False
+        )
         for number, example in enumerate(progress(tfds.as_numpy(examples), count, f"reading {name} {split}")):
             ending = "png" if example["image"].startswith(b"\x89PNG") else "jpg"
-            yield Found(OFFICIAL[split], classes[example["label"]], f"{number:06d}.{ending}", example["image"])
+            yield Found(part, classes[example["label"]], f"{number:06d}.{ending}", example["image"])
 
 
-def prepare(builder: Any) -> None:
+def prepare(builder: Any, manual_dir: str | None) -> None:
     """Download and prepare the set once; later runs find it in TensorFlow Datasets' own folder.
 
     Raises:
@@ -85,9 +127,9 @@ def prepare(builder: Any) -> None:
 
     if Path(builder.data_dir).is_dir():
         return
+    manual = Path(manual_dir).expanduser() if manual_dir else None
     urls = list(getattr(builder, "url_infos", {}))
-    manual = None
-    if urls and not mirrors.reachable(urls[0]):
+    if manual is None and urls and not mirrors.reachable(urls[0]):
         manual = Path(builder.data_dir).parents[1] / "downloads" / "manual" / builder.name
         mirrors.tfds_files(builder.name, manual)
     config = tfds.download.DownloadConfig(try_download_gcs=False, manual_dir=manual)
@@ -100,3 +142,25 @@ def prepare(builder: Any) -> None:
 def safe(label: str) -> str:
     """A class name that can be a folder's name on every system."""
     return re.sub(r'[\\/:*?"<>|\s]+', "_", label).strip("._") or "_"
+
+
+def choose(found: Iterable[Found], classes: list[str] | dict[str, str] | None, others: Counter[str]) -> Iterator[Found]:
+    """Only the classes that are asked for, under the names that are asked for; `others` counts the rest by class.
+
+    Raises:
+        StageError: at the end, for a class that the source does not have.
+    """
+    names = classes if isinstance(classes, dict) else {name: name for name in classes or ()}
+    seen = set()
+    for item in found:
+        seen.add(item.label)
+        if not names or not item.label:
+            yield item
+        elif item.label in names:
+            yield item._replace(label=names[item.label])
+        else:
+            others[item.label] += 1
+    if missing := sorted(set(names) - seen):
+        raise StageError(
+            f"download.classes: the source has no class {missing[0]}, but {', '.join(sorted(seen - {''}))}."
+        )

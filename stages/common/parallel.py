@@ -1,0 +1,49 @@
+"""Work on all cores, in order, without reading ahead of it."""
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from typing import TypeVar
+
+from stages.common.errors import StageError
+
+T = TypeVar("T")
+R = TypeVar("R")
+CHUNK = 64  # items that travel to a process together
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def on_all_cores(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """`map(function, items)` in one process a core; of `items` only a few chunks are in memory at a time.
+
+    Processes are spawned, not forked: TensorFlow's threads do not survive a fork.
+
+    Raises:
+        StageError: a process was killed from outside.
+    """
+    todo = iter(items)
+    with ProcessPoolExecutor(cores(), multiprocessing.get_context("spawn")) as pool:
+        pending: deque[Future[list[R]]] = deque()
+        try:
+            while chunk := list(islice(todo, CHUNK)):
+                pending.append(pool.submit(_each, function, chunk))
+                if len(pending) > 4 * cores():
+                    yield from pending.popleft().result()
+            while pending:
+                yield from pending.popleft().result()
+        except BrokenProcessPool:
+            raise StageError("a worker process was killed, perhaps for want of memory: close other programs.") from None
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _each(function: Callable[[T], R], items: list[T]) -> list[R]:
+    return [function(item) for item in items]

@@ -1,0 +1,105 @@
+"""Sources in which a picture is a row of numbers: CSV files, and the IDX files that MNIST comes in."""
+
+import csv
+import gzip
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from stages.common.errors import StageError
+from stages.common.progress import progress
+from stages.common.sources import OFFICIAL, Found, safe, visible
+
+
+def from_csv(path: Path, shape: tuple[int, ...], header: bool) -> Iterator[Found]:
+    """One picture a row of a CSV file, or of each CSV file in a folder: the label, then pixel values from 0 to 255.
+
+    Rows of files with `test` or `val` in their names are official parts where another file is there to train on.
+
+    Args:
+        path: the file or the folder.
+        shape: of a picture: (height, width) for grey, (height, width, 3) for colour.
+        header: whether the first line holds the columns' names.
+
+    Raises:
+        StageError: there is no such file, or no CSV file in the folder.
+    """
+    files = [path] if path.is_file() else sorted(path.rglob("*.csv")) if path.is_dir() else []
+    if not files:
+        raise StageError(f"download.path {path} is no CSV file and holds none.")
+    parts = [_part(file) for file in files]
+    if "train" not in parts:
+        parts = ["train"] * len(files)
+    for file, part in zip(files, parts, strict=True):
+        with file.open(encoding="utf-8", errors="replace", newline="") as stream:
+            rows = sum(1 for _ in stream) - header
+            stream.seek(0)
+            lines = filter(None, csv.reader(stream))
+            if header:
+                next(lines, None)
+            for number, line in enumerate(progress(lines, rows, f"reading {file.name}", unit="rows")):
+                yield Found(part, safe(line[0]), f"{file.stem}-{number:06d}.png", _pixels(line[1:], shape))
+
+
+def _part(file: Path) -> str:
+    """The part that a file's name speaks of."""
+    words = re.split(r"[^a-z0-9]+", file.name.lower())
+    return next((part for word, part in {**OFFICIAL, "t10k": "test"}.items() if word in words), "train")
+
+
+def _pixels(values: list[str], shape: tuple[int, ...]) -> np.ndarray | StageError:
+    """Values of a row as uint8 of `shape`, or what is wrong with them."""
+    if len(values) != np.prod(shape):
+        return StageError(f"{len(values)} values where {' x '.join(map(str, shape))} are {np.prod(shape)}")
+    try:
+        numbers = np.array(values, np.float64)
+    except ValueError as error:
+        return StageError(f"a value is no number ({error})")
+    if not ((numbers >= 0) & (numbers <= 255) & (numbers % 1 == 0)).all():
+        return StageError("a value is not a whole number from 0 to 255")
+    return numbers.astype(np.uint8).reshape(shape)
+
+
+def from_idx(folder: Path) -> Iterator[Found]:
+    """Pictures of the IDX files that MNIST comes in, gzipped or not: `*images*` with its `*labels*`; t10k is the test.
+
+    Format: http://yann.lecun.com/exdb/mnist (two zero bytes, type, number of dimensions, dimensions as big-endian
+    32-bit numbers, values).
+
+    Raises:
+        StageError: a file is missing, is no IDX file of bytes, or the two of a pair are not equally long.
+    """
+    images = sorted(path for path in visible(folder) if "images" in path.name) if folder.is_dir() else []
+    if not images:
+        raise StageError(f"download.path {folder} holds no IDX files such as train-images-idx3-ubyte.gz.")
+    parts = [_part(file) for file in images]
+    if "train" not in parts:
+        parts = ["train"] * len(images)
+    for path, part in zip(images, parts, strict=True):
+        pair = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1").replace("idx4", "idx1"))
+        if not pair.is_file():
+            raise StageError(f"{pair} is missing: it has the labels of {path.name}.")
+        pixels, labels = _idx(path), _idx(pair)
+        if len(pixels) != len(labels) or pixels.ndim not in (3, 4) or labels.ndim != 1:
+            raise StageError(
+                f"{path.name} has {pixels.shape} values and {pair.name} {labels.shape}: they do not match."
+            )
+        stem = path.name.split("-images")[0]
+        for number, label in enumerate(progress(labels, len(labels), f"reading {path.name}")):
+            yield Found(part, str(label), f"{stem}-{number:06d}.png", pixels[number])
+
+
+def _idx(path: Path) -> np.ndarray:
+    """The array of an IDX file of unsigned bytes."""
+    try:
+        data = path.read_bytes()
+        data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+        dimensions = np.frombuffer(data, ">i4", data[3], 4) if data[:3] == b"\0\0\x08" else None
+        if dimensions is None:
+            raise ValueError("it does not begin with 0, 0, 8")
+        return np.frombuffer(data, np.uint8, offset=4 + dimensions.nbytes).reshape(dimensions)
+    except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
+        raise StageError(f"{path} is no whole IDX file of bytes ({error}).") from None

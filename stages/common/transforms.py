@@ -1,0 +1,140 @@
+"""Random changes of a picture: parameters are drawn for the picture, Keras' operations and layers apply them.
+
+All geometry is one affine map, so that a picture is resampled once.
+"""
+
+import functools
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+
+class Transforms(NamedTuple):
+    """Largest changes, each drawn uniformly up to this, either way where it has two; 0 leaves a thing alone."""
+
+    rotation: float = 0  # degrees
+    width_shift: float = 0  # share of the width
+    height_shift: float = 0  # share of the height
+    shear: float = 0  # degrees
+    zoom: float = 0  # share, of width and of height each on its own
+    crop: float = 0  # share of both sides that is cut away, at a random place
+    horizontal_flip: bool = False  # every other picture
+    vertical_flip: bool = False  # every other picture
+    hue: float = 0  # share of the colour circle
+    saturation: float = 0  # share
+    colour_shift: float = 0  # share of 255, for red, green and blue each on its own
+    brightness: float = 0  # share of 255
+    contrast: float = 0  # share
+    noise: float = 0  # standard deviation of normal noise, share of 255
+    erasing: float = 0  # share of both sides of a rectangle that is filled with grey
+    fill: Literal["nearest", "constant", "reflect", "wrap"] = "nearest"  # what comes in from outside; constant is black
+
+
+# The settings that the tutorials on Keras' ImageDataGenerator share; that class takes shear in degrees.
+PRESETS = {
+    "tutorial": Transforms(rotation=40, width_shift=0.2, height_shift=0.2, shear=0.2, zoom=0.2, horizontal_flip=True),
+    "none": Transforms(),
+}
+
+
+class Drawn(NamedTuple):
+    """What is done to one picture."""
+
+    matrix: np.ndarray  # 3 x 3: a new picture's (x, y, 1) to the old one's
+    hue: float
+    saturation: float
+    colours: np.ndarray  # (3,), to be added to values of 0 to 255
+    contrast: float
+    noise: float
+    erased: tuple[int, int, int, int]  # top, bottom, left, right
+
+
+def draw(height: int, width: int, transforms: Transforms, random: np.random.Generator) -> Drawn:
+    """Parameters for one picture; to switch one transform on or off does not change what is drawn for the others."""
+    t = transforms
+    either = random.uniform(-1, 1, 16)
+    share = random.uniform(0, 1, 8)
+    erased = np.round(np.array([height, width]) * t.erasing * share[:2]).astype(int)
+    top, left = ((np.array([height, width]) - erased) * share[2:4]).astype(int)
+    return Drawn(
+        affine(height, width, t, either[:8], share[4:7]),
+        hue=t.hue * either[8],
+        saturation=t.saturation * either[9],
+        colours=255 * (t.colour_shift * either[10:13] + t.brightness * either[13]),
+        contrast=1 + t.contrast * either[14],
+        noise=255 * t.noise * share[7],
+        erased=(int(top), int(top + erased[0]), int(left), int(left + erased[1])),
+    )
+
+
+def affine(height: int, width: int, transforms: Transforms, either: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """The 3x3 matrix that maps a new picture's (x, y, 1) to the old one's, about the centre.
+
+    Args:
+        height: in pixels.
+        width: in pixels.
+        transforms: the largest changes.
+        either: eight numbers from -1 to 1.
+        share: three numbers from 0 to 1.
+    """
+    t = transforms
+    angle, shear = np.deg2rad([t.rotation * either[0], t.shear * either[1]])
+    shift = np.array([t.width_shift * width * either[2], t.height_shift * height * either[3]])
+    zoom = 1 + t.zoom * either[4:6]
+    keep = 1 - t.crop * share[0]
+    shift += (1 - keep) / 2 * np.array([width, height]) * either[6:8]
+    mirror = [
+        -1 if flip and draw < 0.5 else 1
+        for flip, draw in zip((t.horizontal_flip, t.vertical_flip), share[1:], strict=True)
+    ]
+    rotate = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    slant = np.array([[1, -np.sin(shear), 0], [0, np.cos(shear), 0], [0, 0, 1]])
+    scale = np.diag([*(keep * zoom * mirror), 1])
+    centre = np.array([[1, 0, (width - 1) / 2], [0, 1, (height - 1) / 2], [0, 0, 1]])
+    move = np.array([[1, 0, shift[0]], [0, 1, shift[1]], [0, 0, 1]])
+    return centre @ move @ rotate @ slant @ scale @ np.linalg.inv(centre)
+
+
+def apply(image: np.ndarray, drawn: Drawn, fill: str, seed: int) -> np.ndarray:
+    """The changed picture, uint8 of the same shape. `seed` is that of the noise."""
+    import keras
+    from keras import ops
+
+    layers = _layers()
+    pixels: Any = ops.convert_to_tensor(image[None].astype(np.float32))
+    if not np.allclose(drawn.matrix, np.eye(3)):
+        coefficients = drawn.matrix.reshape(-1)[:8].astype(np.float32)
+        how = {"interpolation": "bilinear", "fill_mode": fill, "data_format": "channels_last"}
+        pixels = ops.image.affine_transform(pixels, coefficients[None], **how)
+    if drawn.hue:
+        pixels = layers["hue"].transform_images(pixels, {"factor": np.array([drawn.hue], np.float32)})
+    if drawn.saturation:
+        factor = np.array([1 + drawn.saturation], np.float32)
+        pixels = 255 * layers["saturation"].transform_images(pixels / 255, {"factor": factor})
+    if drawn.contrast != 1:
+        pixels = layers["contrast"].transform_images(pixels, {"contrast_factor": np.float32(drawn.contrast)})
+    if drawn.colours.any():
+        pixels = layers["brightness"].transform_images(pixels, {"rgb_delta": drawn.colours.astype(np.float32)})
+    if drawn.noise:
+        pixels = pixels + keras.random.normal(pixels.shape, stddev=drawn.noise, seed=seed)
+    top, bottom, left, right = drawn.erased
+    if bottom > top and right > left:
+        mask = np.zeros((1, *image.shape[:2], 1), bool)
+        mask[:, top:bottom, left:right] = True
+        erase = {"batch_masks": mask, "apply_erasing": np.array([True]), "fill_value": np.float32(127.5)}
+        pixels = layers["erasing"].transform_images(pixels, erase)
+    return np.clip(np.rint(ops.convert_to_numpy(pixels)[0]), 0, 255).astype(np.uint8)
+
+
+@functools.cache
+def _layers() -> dict[str, Any]:
+    """Keras' preprocessing layers; what they would draw themselves is drawn in `draw`."""
+    from keras import layers
+
+    return {
+        "hue": layers.RandomHue(1.0, value_range=(0, 255)),
+        "saturation": layers.RandomSaturation(1.0, value_range=(0, 1)),
+        "contrast": layers.RandomContrast(1.0, value_range=(0, 255)),
+        "brightness": layers.RandomBrightness(1.0, value_range=(0, 255)),
+        "erasing": layers.RandomErasing(1.0, value_range=(0, 255)),
+    }

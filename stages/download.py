@@ -7,7 +7,6 @@ Writes  data/raw/{train,val,test}/<class>/ (val and test only where the set has 
 Params  base.seed, download
 """
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -19,7 +18,7 @@ from pydantic import Field, field_validator
 from stages.common import archives, inspection, rows, sheets, sources
 from stages.common.errors import StageError
 from stages.common.fetch import fetch, verify
-from stages.common.files import whole_folder, write_csv, write_json
+from stages.common.files import scratch_folder, whole_folder, write_csv, write_json
 from stages.common.parallel import on_all_cores
 from stages.common.params import Base, Section
 from stages.common.paths import DATASET_PLOTS, DATASET_REPORT, GROUPS, ISSUES, RAW
@@ -73,7 +72,9 @@ def main(base: Base, params: Params) -> None:
         report |= describe(folder, params.near_duplicates)
     write_json(DATASET_REPORT, report)
     print(f"download: {report['kept']:,} pictures of {len(report['classes'])} classes in {RAW}", end="")
-    print(f", {len(report['dropped'])} dropped: see {DATASET_REPORT}" if report["dropped"] else "")
+    print(f", {len(report['dropped']):,} dropped: see {DATASET_REPORT}" if report["dropped"] else "")
+    if twins := len(report["near_duplicates_with_two_labels"]):
+        print(f"download: {twins:,} groups of near-duplicates have two labels or more: see {DATASET_REPORT}")
 
 
 def find(params: Params, scratch: ExitStack) -> Iterator[Found]:
@@ -81,13 +82,11 @@ def find(params: Params, scratch: ExitStack) -> Iterator[Found]:
     if params.source == "tfds":
         return sources.from_tfds(params.name, params.data_dir, params.manual_dir)
     path = fetch(params.url, params.sha256) if params.url else Path(params.path)
-    if path.is_file():
+    if path.is_file() and not params.url:
         verify(path, params.sha256, str(path))
     if params.source == "archive" or archives.is_archive(path):
-        RAW.parent.mkdir(parents=True, exist_ok=True)
-        folder = scratch.enter_context(tempfile.TemporaryDirectory(prefix=".", suffix=".partial", dir=RAW.parent))
         limits = archives.Limits(int(params.unpacked_gb * 1e9), params.unpacked_files)
-        path = archives.unpack(path, Path(folder), limits)
+        path = archives.unpack(path, scratch.enter_context(scratch_folder(RAW)), limits)
     if params.source == "csv":
         return rows.from_csv(path, tuple(params.csv.shape), params.csv.header)
     return rows.from_idx(path) if params.source == "idx" else sources.from_folder(path)
@@ -110,35 +109,32 @@ def keep(found: Iterable[Found], folder: Path, params: Params, seed: int) -> dic
     good = {item.target: item for item in checked if not item.reason}
     twins, two_labels = copies([item for item in good.values() if item.part == "train"])
     bad = {item.target: item.reason for item in checked if item.reason} | two_labels
-    dropped = sorted((target.relative_to(folder).as_posix(), reason) for target, reason in (bad | twins).items())
     if params.on_bad == "fail" and bad:
         first = min(bad)
         raise StageError(f"{first.relative_to(folder)}: {bad[first]} (download.on_bad is fail).")
-    left = [item for target, item in good.items() if target not in bad | twins]
-    beyond = beyond_limit([item for item in left if item.part == "train"], params.limit_per_class)
-    for target in [*good.keys() & (bad | twins).keys(), *beyond]:
+    reasons = bad | twins
+    dropped = sorted((target.relative_to(folder).as_posix(), reason) for target, reason in reasons.items())
+    left = {target: item for target, item in good.items() if target not in reasons}
+    beyond = beyond_limit([item for item in left.values() if item.part == "train"], params.limit_per_class)
+    for target in (good.keys() & reasons.keys()) | beyond:
         target.unlink()
-    counts = Counter(item.label for item in left if item.target not in beyond)
+    kept = [item for target, item in left.items() if target not in beyond]
+    counts = Counter(item.label for item in kept)
     if empty := sorted({item.label for item in checked if item.label} - set(counts)):
         reason = next(reason for path, reason in dropped if f"/{empty[0]}/" in path)
         raise StageError(f"class {empty[0]} has no good picture ({reason}): add some, or choose download.classes.")
     if not counts:
         raise StageError("the source holds no pictures in class folders: check download.path.")
-    kept = counts.total()
-    if kept + len(dropped) + len(beyond) != len(checked):
+    if len(kept) + len(dropped) + len(beyond) != len(checked):
         raise AssertionError("a picture was lost")
     return {
-        "found": kept + len(dropped),
-        "kept": kept,
+        "found": len(kept) + len(dropped),
+        "kept": len(kept),
         "beyond_limit_per_class": len(beyond),
         "in_other_classes": others.total(),
         "classes": dict(sorted(counts.items())),
         "dropped": [{"path": path, "reason": reason} for path, reason in dropped],
-        "named_wrongly": sorted(
-            item.target.relative_to(folder).as_posix()
-            for item in left
-            if item.named_wrongly and item.target not in beyond
-        ),
+        "named_wrongly": sorted(item.target.relative_to(folder).as_posix() for item in kept if item.named_wrongly),
     }
 
 
@@ -147,20 +143,23 @@ def describe(folder: Path, least: float | None) -> dict[str, Any]:
     pictures = [picture for part in PARTS if (folder / part).is_dir() for picture in labelled(folder / part)]
     names = [path.relative_to(folder).as_posix() for path, _ in pictures]
     looks = inspection.look([path for path, _ in pictures])
-    groups = inspection.near_duplicates(looks, least) if least else []
-    number = {row: place for place, rows in enumerate(groups, start=1) for row in rows}
-    hashes = [(name, f"{item.hash:016x}") for name, item in zip(names, looks, strict=True)]
-    groups_of = [(*pair, number.get(row, "")) for row, pair in enumerate(hashes)]
-    write_csv(GROUPS, ("picture", "hash", "group"), groups_of)
+    groups = inspection.near_duplicates(looks, least)
+    group_of = {row: number for number, group in enumerate(groups, start=1) for row in group}
+    hashes = [f"{item.hash:016x}" for item in looks]
+    write_csv(
+        GROUPS,
+        ("picture", "hash", "group"),
+        [(name, hashes[row], group_of.get(row, "")) for row, name in enumerate(names)],
+    )
     issues = inspection.issues(looks)
-    write_csv(ISSUES, ("picture", "issue"), [(names[row], issue) for issue, rows in issues.items() for row in rows])
+    write_csv(ISSUES, ("picture", "issue"), [(names[row], issue) for issue in issues for row in issues[issue]])
     with whole_folder(DATASET_PLOTS) as plots:
         sheets.data_set(pictures, [(item.width, item.height) for item in looks], plots)
     return {
-        "issues": {issue: len(rows) for issue, rows in issues.items()},
+        "issues": {issue: len(found) for issue, found in issues.items()},
         "near_duplicate_groups": len(groups),
         "near_duplicates_with_two_labels": [
-            [names[row] for row in rows] for rows in groups if len({pictures[row].label for row in rows}) > 1
+            [names[row] for row in group] for group in groups if len({pictures[row].label for row in group}) > 1
         ],
     }
 

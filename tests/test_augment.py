@@ -1,5 +1,6 @@
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,6 +58,16 @@ def test_every_class_reaches_the_target(unbalanced, target, added, undersample):
     # What the next stage takes to train on.
     used = counts([picture.label for picture in extract.listed("train")])
     assert used == {label: row["pictures"] + row["added"] - row["left_out"] for label, row in report.items()}
+
+
+@given(st.integers(1, 30), st.integers(0, 100))
+def test_the_pictures_of_a_class_take_turns_until_the_target(count, target):
+    paths = [Path(f"{number}.png") for number in range(count)]
+    jobs = list(augment.plan(paths, target, Path("x")))
+    assert len(jobs) == max(target - count, 0)
+    assert len({job.target for job in jobs}) == len({(job.source, job.number) for job in jobs}) == len(jobs)
+    uses = [sum(job.source == path for job in jobs) for path in paths]
+    assert max(uses) - min(uses) <= 1
 
 
 def test_which_pictures_are_left_out_depends_on_content_and_seed_alone(unbalanced):

@@ -16,7 +16,7 @@ import yaml
 
 from stages.common.files import read_csv, sha256
 from stages.common.pictures import PARTS, decode
-from tests.conftest import clone, run
+from tests.conftest import clone, commit, run
 from tests.test_sources import idx, write_csv
 
 CLASSES = ("Bag", "Coat", "Sandal")
@@ -187,6 +187,29 @@ def test_sources_and_splits(source, how, sizes, data, chosen):
     assert totals == {max(row["pictures"] for row in augmented.values())}
     made = Counter(path.parent.name for path in (data / "data/augmented").rglob("*.png"))
     assert made == {label: row["added"] for label, row in augmented.items() if row["added"]}
+
+
+def test_the_number_of_cores_changes_nothing(data):
+    before = (data / "dvc.lock").read_text()
+    run("taskset", "-c", "0", "dvc", "repro", "--force", "augment", cwd=data)
+    assert (data / "dvc.lock").read_text() == before
+
+
+def test_pictures_that_another_project_versions(data, chosen, tmp_path):
+    """`dvc import` brings them; the stage depends on the folder as on any other."""
+    other = tmp_path / "pictures"
+    folder(other / "pets", chosen)
+    for command in (["git", "init", "-q"], ["dvc", "init", "-q"], ["dvc", "add", "-q", "pets"]):
+        run(*command, cwd=other)
+    commit(other, "pictures")
+    run("dvc", "import", "-q", str(other), "pets", "-o", "data/pets", cwd=data)
+    params = yaml.safe_load((data / "params.yaml").read_text())
+    params["download"] |= {"source": "folder", "path": "data/pets", "classes": None, "url": None, "sha256": None}
+    params["split"] |= {"method": "ratio", "fixed": None, "group": None}
+    (data / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    run("dvc", "repro", "augment", cwd=data)
+    assert json.loads((data / "reports/dataset.json").read_text())["kept"] == 104
+    assert "data/pets" in (data / "dvc.lock").read_text()
 
 
 def test_the_sheets_are_there_for_dvc_to_keep(data):

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter
@@ -54,8 +56,9 @@ def test_the_order_of_the_pictures_does_not_matter(looks):
     assert [sorted(names[order[row]] for row in group) for group in groups] == [sorted(["00", "worse", *CHANGES])]
 
 
-def test_pictures_of_one_colour_are_alike_only_if_they_are_the_same(tmp_path):
+def test_pictures_of_one_colour_are_alike_if_it_is_the_same(tmp_path):
     paths = [save(tmp_path / f"{n}.png", np.full((20, 20, 3), 100, np.uint8)) for n in range(3)]
+    paths.append(save(tmp_path / "white.png", np.full((20, 20, 3), 255, np.uint8)))
     noise = np.random.default_rng(1).integers(0, 255, (20, 20, 3), np.uint8)
     paths.append(save(tmp_path / "noise.png", noise))
     assert inspection.near_duplicates(inspection.look(paths), 0.9) == [[0, 1, 2]]
@@ -109,7 +112,11 @@ def test_the_report_names_what_was_found(workspace):
     assert names == {"classes.png", "sizes.png", "a.jpg", "b.jpg"}
     with Image.open(workspace / "reports/dataset/a.jpg") as sheet:
         assert sheet.width > 4 * 96
-    assert download.describe(workspace / "data/raw", None)["near_duplicate_groups"] == 0
+    (workspace / "data/raw/test/b").mkdir(parents=True)
+    shutil.copy(workspace / "data/incoming/a/2.png", workspace / "data/raw/test/b/exactly.png")
+    download.describe(workspace / "data/raw", None)  # what is the same to the last pixel is always seen
+    groups = {row["picture"]: row["group"] for row in read_csv(workspace / "reports/groups.csv") if row["group"]}
+    assert set(groups) == {"train/a/2.png", "test/b/exactly.png"}
 
 
 def test_work_on_all_cores_is_in_order_and_lazy():

@@ -17,8 +17,21 @@ WRONG = [
     ("train.epochs", True, "train.epochs is True, but should be a valid integer"),
     ("train.epochs", 0, "train.epochs is 0, but should be greater than or equal to 1"),
     ("train.optimizer", "adm", "train.optimizer is 'adm', but should be 'adam', 'adamw', 'sgd' or 'rmsprop'"),
-    ("download.source", "ftp", "download.source is 'ftp', but should be 'tfds' or 'folder'"),
+    ("download.source", "ftp", "download.source is 'ftp', but should be 'tfds', 'folder', 'archive', 'csv' or 'idx'"),
     ("split.ratio", [0.7, 0.1, 0.1], "split.ratio is [0.7, 0.1, 0.1], but train, val and test must be shares"),
+    ("download.sha256", "abc", "download.sha256 is 'abc', but string should match pattern"),
+    (
+        "download.classes",
+        {"a": "x/y"},
+        "download.classes is {'a': 'x/y'}, but 'x/y' cannot be a folder's name: 'x_y' can",
+    ),
+    ("download.csv.shape", [28], "download.csv.shape is [28], but list should have at least 2 items"),
+    ("download.min_sides", 3, "download.min_sides is unknown (allowed here: source, name, data_dir, manual_dir, path"),
+    ("split.fold", 6, "split.fold is 6, but the folds are 1 to 5"),
+    ("split.method", "fixed", "split.fixed is None, but method fixed needs the numbers of pictures of each class"),
+    ("split.group", "(", "split.group is '(', but it is no regular expression"),
+    ("augment.hue", 0.7, "augment.hue is 0.7, but should be less than or equal to 0.5"),
+    ("augment.rotatoin", 3, "augment.rotatoin is unknown (allowed here: target, undersample, preset, rotation"),
     ("split.ratio", [0.9, 0.1], "split.ratio is [0.9, 0.1], but"),
     ("augment.target", "most", "augment.target is 'most', but should be 'max' or 'none' or should be a valid integer"),
     ("augment.target", 0, "augment.target is 0, but should be 'max' or 'none' or should be greater than or equal to 1"),
@@ -45,6 +58,13 @@ def changed(key, value):
 
 def test_the_file_as_it_is_is_right():
     assert set(params.check(params.load(ROOT / "params.yaml"))) == set(GOOD)
+
+
+@pytest.mark.parametrize("section", [name for name in GOOD if name != "base"])
+def test_every_key_that_there_is_stands_in_the_file(section):
+    """What can be set is seen there, with a comment; keys with a default may be left out of an overlay."""
+    fields = params.models()[section].model_fields
+    assert {field.alias or name for name, field in fields.items()} == set(GOOD[section])
 
 
 @pytest.mark.parametrize(("key", "value", "sentence"), WRONG)

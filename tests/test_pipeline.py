@@ -8,8 +8,10 @@ import sqlite3
 import pytest
 import yaml
 
+from stages.common.files import read_csv
 from stages.common.params import STAGES
-from tests.conftest import ROOT, commit, run
+from stages.common.pictures import decode
+from tests.conftest import ROOT, commit, run, save
 
 
 def repro(folder, *arguments, **environment):
@@ -90,6 +92,7 @@ RERUNS = [
     ("train.head.dropout", 0.3, ["train", "evaluate", "export"]),
     ("extract.pooling", "avg", ["extract", "train", "evaluate", "export"]),
     ("augment.target", 45, ["augment", "extract", "train", "evaluate", "export"]),
+    ("split.fold", 2, ["split"]),
     ("split.ratio", [0.6, 0.2, 0.2], ["split", "augment", "extract", "train", "evaluate", "export"]),
     ("download.on_bad", "fail", ["download"]),
     ("base.seed", 7, list(STAGES)),
@@ -104,11 +107,12 @@ def test_a_change_reruns_what_it_must_and_nothing_else(copy):
 
 def test_a_picture_that_is_added_is_noticed(copy):
     source = sorted((copy / "data/incoming/Coat").iterdir())[0]
-    twin = json.loads((copy / "reports/dataset.json").read_text())["classes"]["Coat"]
-    pixels = source.read_bytes()
-    (copy / "data/incoming/Coat/another.png").write_bytes(pixels)
+    before = json.loads((copy / "reports/dataset.json").read_text())["classes"]["Coat"]
+    save(copy / "data/incoming/Coat/another.png", decode(source)[::-1])
     assert repro(copy)[:2] == ["download", "split"]
-    assert json.loads((copy / "reports/dataset.json").read_text())["classes"]["Coat"] == twin + 1
+    assert json.loads((copy / "reports/dataset.json").read_text())["classes"]["Coat"] == before + 1
+    shutil.copy(source, copy / "data/incoming/Coat/the same again.png")
+    assert repro(copy) == ["download"]  # it is left out, so nothing else changes
 
 
 def test_dvcs_commands_show_what_they_should(copy):
@@ -191,6 +195,22 @@ def test_what_one_clone_pushes_another_pulls_and_computes_nothing(copy, tmp_path
     assert repro(other) == []
     for name in ("reports/metrics.json", "models/head.weights.h5", "data/features/test.csv"):
         assert (other / name).read_bytes() == (copy / name).read_bytes()
+
+
+@pytest.mark.full
+def test_all_folds_as_experiments(copy):
+    """The README's way through a cross-validation."""
+    set_param(copy, "split.method", "kfold")
+    set_param(copy, "split.folds", 2)
+    tested = []
+    for fold in (1, 2):
+        run("dvc", "exp", "run", "-n", f"fold-{fold}", "-S", f"split.fold={fold}", cwd=copy)
+        rows = read_csv(copy / "reports/split.csv")
+        tested.append({row["picture"] for row in rows if row["split"] == "test"})
+    assert tested[0] == tested[1]
+    table = run("dvc", "exp", "show", "--csv", cwd=copy).stdout
+    assert "fold-1" in table
+    assert "fold-2" in table
 
 
 @pytest.mark.full

@@ -72,6 +72,7 @@ def test_csv_rows_may_be_in_colour_and_labels_text(tmp_path, pictures):
         ("1,2,3,0.5,5", "a value is not a whole number from 0 to 255"),
         ("1,2,3,nan,5", "a value is not a whole number from 0 to 255"),
         ("1", "0 values where 2 x 2 are 4"),
+        (" ,1,2,3,4", "the row has no label"),
     ],
 )
 def test_a_bad_row_is_told_with_its_number(line, reason, tmp_path):
@@ -79,7 +80,14 @@ def test_a_bad_row_is_told_with_its_number(line, reason, tmp_path):
     good, bad, last = rows.from_csv(tmp_path / "x.csv", (2, 2), False)
     assert reason in str(bad.content)
     assert (bad.name, last.label) == ("x-000001.png", "7")
+    assert "header" not in str(bad.content)
     assert good.content.tolist() == [[1, 2], [3, 4]]
+
+
+def test_a_header_that_was_not_announced_is_guessed(digits, tmp_path):
+    write_csv(tmp_path / "x.csv", digits, header=True)
+    first = next(rows.from_csv(tmp_path / "x.csv", (28, 28), False))
+    assert str(first.content).endswith("if this is a header, set download.csv.header to true")
 
 
 def idx(path, array, zipped):

@@ -1,6 +1,7 @@
 """Download a file: a broken download goes on where it stopped, and nothing is used before it is verified."""
 
 import hashlib
+import re
 import time
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -13,7 +14,7 @@ from stages.common.progress import progress
 ATTEMPTS = 6
 FIRST_PAUSE = 1.0  # seconds; each next one is twice as long
 TIMEOUT = 30.0  # seconds without a byte
-CHUNK = 2**20
+KIB = 64  # read at a time: what a break can lose
 
 
 def fetch(url: str, digest: str | None) -> Path:
@@ -26,7 +27,11 @@ def fetch(url: str, digest: str | None) -> Path:
     Raises:
         StageError: the server does not give the file, or not the right one.
     """
-    name = unquote(Path(urlsplit(url).path).name) or "download"
+    try:
+        last = unquote(urlsplit(url).path.rstrip("/").rpartition("/")[2])
+    except ValueError:
+        raise StageError(f"download.url {url} is no http or https address.") from None
+    name = re.sub(r"[^\w.-]+", "_", last)[-100:].strip("._") or "download"
     target = paths.cache() / "downloads" / hashlib.sha256(url.encode()).hexdigest()[:16] / name
     if target.exists() and (digest is None or sha256(target) == digest):
         print(f"{url} is in {target.parent} already.", flush=True)
@@ -57,11 +62,12 @@ def verify(path: Path, digest: str | None, what: str) -> None:
 def _download(url: str, partial: Path) -> None:
     """Fill `partial`, going on behind the bytes that it has; wait and try again where a server or the line fails."""
     import requests
+    import urllib3.exceptions
 
-    said = ""
-    for attempt in range(ATTEMPTS):
-        if attempt:
-            pause = FIRST_PAUSE * 2 ** (attempt - 1)
+    said, failures, before = "", 0, -1
+    while failures < ATTEMPTS:
+        if said:
+            pause = FIRST_PAUSE * 2 ** max(failures - 1, 0)
             print(f"{url}: {said}; trying again in {pause:.0f} s", flush=True)
             time.sleep(pause)
         try:
@@ -72,10 +78,18 @@ def _download(url: str, partial: Path) -> None:
             said = f"the server answered {error.response.status_code} {error.response.reason}"
             if error.response.status_code < 500 and error.response.status_code not in (408, 429):
                 break
-        except (requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL):
+        except (
+            requests.exceptions.MissingSchema,
+            requests.exceptions.InvalidSchema,
+            requests.exceptions.InvalidURL,
+            urllib3.exceptions.LocationValueError,
+            UnicodeError,
+        ):
             raise StageError(f"download.url {url} is no http or https address.") from None
-        except requests.RequestException as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             said = f"no connection ({type(error).__name__})"
+        have = partial.stat().st_size if partial.exists() else 0
+        failures, before = (failures + 1 if have <= before else 1), have  # a line that brings something may break often
     raise StageError(f"{url} cannot be downloaded: {said}. Check download.url and the network.")
 
 
@@ -102,13 +116,17 @@ def _more(url: str, partial: Path) -> bool:
             return whole
         response.raise_for_status()
         goes_on = response.status_code == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-        have = have if goes_on else 0
         tag = response.headers.get("ETag", "W/")
-        validator.write_text(response.headers.get("Last-Modified", "") if tag.startswith("W/") else tag)
+        tag = response.headers.get("Last-Modified", "") if tag.startswith("W/") else tag
+        if response.status_code == 206 and (not goes_on or tag != headers.get("If-Range", tag)):
+            partial.unlink()  # another part than was asked for, or of another file
+            return False
+        have = have if goes_on else 0
+        validator.write_text(tag)
         length = int(response.headers.get("Content-Length", -1))
-        blocks = response.iter_content(CHUNK)
+        blocks = response.raw.stream(KIB * 1024, decode_content=False)  # a .tar.gz stays one
         with partial.open("ab" if have else "wb") as stream:
-            for block in progress(blocks, max(length, 0) // CHUNK + 1, f"downloading {url}", unit="MiB"):
+            for block in progress(blocks, max(length, 0) // 1024 + 1, f"downloading {url}", unit="KiB", each=KIB):
                 stream.write(block)
     return length < 0 or partial.stat().st_size == have + length
 

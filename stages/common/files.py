@@ -28,6 +28,18 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def scratch_folder(near: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `near` that is gone afterwards; what a killed process left in it goes at once."""
+    folder = near.parent / f".{near.name}.scratch.partial"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
 def whole_file(target: Path) -> Iterator[Path]:
     """Yield a path beside `target` that is renamed to `target` when the block ends well.
 

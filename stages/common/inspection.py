@@ -86,8 +86,10 @@ def _manager() -> Any:
     return ImagePropertyIssueManager()
 
 
-def near_duplicates(looks: Sequence[Looks], least: float) -> list[list[int]]:
+def near_duplicates(looks: Sequence[Looks], least: float | None) -> list[list[int]]:
     """Groups of row numbers that show the same picture: as it is, re-encoded, resized, or with other colours.
+
+    Without `least`, only pictures on which everything measured is equal are a group.
 
     Candidates are pairs whose perceptual hashes differ in at most `BITS` bits. Equal hashes alone are no proof where
     all pictures of a class look alike, so the fine detail of both must agree: its correlation is at least `least`. On
@@ -104,12 +106,13 @@ def near_duplicates(looks: Sequence[Looks], least: float) -> list[list[int]]:
             leader[row] = row = leader[leader[row]]
         return row
 
-    for row in progress(range(len(looks)), len(looks), "comparing"):
+    same: dict[Any, int] = {}
+    for row, item in enumerate(looks):
+        leader[row] = same.setdefault((item.hash, item.detail.tobytes(), *sorted(item.properties.items())), row)
+    for row in progress(range(len(looks)), len(looks), "comparing") if least else ():
         others = np.flatnonzero(np.bitwise_count(hashes[row + 1 :] ^ hashes[row]) <= BITS) + row + 1
         products = details[others].astype(np.float32) @ details[row].astype(np.float32)
-        # Two pictures without any detail are the same if the rest of them is.
-        empty = (norms[others] < 1) & (norms[row] < 1) & (hashes[others] == hashes[row])
-        for other in others[(products >= least * norms[others] * norms[row]) & (norms[row] >= 1) | empty]:
+        for other in others[products >= max(least * norms[row], 1) * norms[others]]:
             first, second = sorted((find(row), find(int(other))))
             leader[second] = first
     groups: dict[int, list[int]] = {}

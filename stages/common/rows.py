@@ -30,10 +30,7 @@ def from_csv(path: Path, shape: tuple[int, ...], header: bool) -> Iterator[Found
     files = [path] if path.is_file() else sorted(path.rglob("*.csv")) if path.is_dir() else []
     if not files:
         raise StageError(f"download.path {path} is no CSV file and holds none.")
-    parts = [_part(file) for file in files]
-    if "train" not in parts:
-        parts = ["train"] * len(files)
-    for file, part in zip(files, parts, strict=True):
+    for file, part in zip(files, _parts(files), strict=True):
         with file.open(encoding="utf-8", errors="replace", newline="") as stream:
             rows = sum(1 for _ in stream) - header
             stream.seek(0)
@@ -41,13 +38,18 @@ def from_csv(path: Path, shape: tuple[int, ...], header: bool) -> Iterator[Found
             if header:
                 next(lines, None)
             for number, line in enumerate(progress(lines, rows, f"reading {file.name}", unit="rows")):
-                yield Found(part, safe(line[0]), f"{file.stem}-{number:06d}.png", _pixels(line[1:], shape))
+                content = _pixels(line[1:], shape) if line[0].strip() else StageError("the row has no label")
+                if number == 0 and not header and isinstance(content, StageError):
+                    content = StageError(f"{content}; if this is a header, set download.csv.header to true")
+                yield Found(part, safe(line[0]), f"{file.stem}-{number:06d}.png", content)
 
 
-def _part(file: Path) -> str:
-    """The part that a file's name speaks of."""
-    words = re.split(r"[^a-z0-9]+", file.name.lower())
-    return next((part for word, part in {**OFFICIAL, "t10k": "test"}.items() if word in words), "train")
+def _parts(files: list[Path]) -> list[str]:
+    """The parts that the files' names speak of; if none is to train on, all are."""
+    names = {**OFFICIAL, "t10k": "test"}
+    words = [re.split(r"[^a-z0-9]+", file.name.lower()) for file in files]
+    parts = [next((part for word, part in names.items() if word in said), "train") for said in words]
+    return parts if "train" in parts else ["train"] * len(files)
 
 
 def _pixels(values: list[str], shape: tuple[int, ...]) -> np.ndarray | StageError:
@@ -75,10 +77,7 @@ def from_idx(folder: Path) -> Iterator[Found]:
     images = sorted(path for path in visible(folder) if "images" in path.name) if folder.is_dir() else []
     if not images:
         raise StageError(f"download.path {folder} holds no IDX files such as train-images-idx3-ubyte.gz.")
-    parts = [_part(file) for file in images]
-    if "train" not in parts:
-        parts = ["train"] * len(images)
-    for path, part in zip(images, parts, strict=True):
+    for path, part in zip(images, _parts(images), strict=True):
         pair = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1").replace("idx4", "idx1"))
         if not pair.is_file():
             raise StageError(f"{pair} is missing: it has the labels of {path.name}.")

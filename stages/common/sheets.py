@@ -73,6 +73,7 @@ def class_counts(counts: Mapping[str, Mapping[str, int]], target: Path) -> None:
         axes.text(total, label, f" {total:,.0f}", va="center", fontsize=8)
     axes.set(title="Pictures of each class", xlim=(0, max(left) * 1.12))
     axes.grid(axis="x", alpha=0.3)
+    axes.set_axisbelow(True)
     if len(counts) > 1:
         figure.legend(loc="outside lower center", ncols=3, frameon=False)
     figure.savefig(target, dpi=110, metadata={"Software": None})

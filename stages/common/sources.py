@@ -1,5 +1,6 @@
 """Where labelled pictures come from: each source yields the files as it has them, unchecked."""
 
+import os
 import re
 import sys
 from collections import Counter
@@ -56,18 +57,22 @@ def from_folder(folder: Path) -> Iterator[Found]:
 def _in_class_folders(parts: dict[Path, str]) -> Iterator[Found]:
     for root, part in parts.items():
         for label in class_folders(root):
-            for path in visible(label):
+            files = visible(label)
+            if not files and part == "train":
+                yield Found(part, label.name, "(nothing)", StageError("the folder is empty"))
+            for path in files:
                 # split-folders looks right below the class folder, so deeper files move up, under a longer name.
                 yield Found(part, label.name, "__".join(path.relative_to(label).parts), path)
 
 
-def visible(folder: Path) -> list[Path]:
+def visible(folder: Path, above: frozenset[str] = frozenset()) -> list[Path]:
     """Everything below `folder` that is no folder and not hidden, in canonical order; links to folders are followed."""
     found = []
+    above |= {os.path.realpath(folder)}
     for entry in sorted(folder.iterdir()):
-        loop = entry.is_symlink() and folder.resolve().is_relative_to(entry.resolve())
+        loop = entry.is_symlink() and any(Path(one).is_relative_to(os.path.realpath(entry)) for one in above)
         if not entry.name.startswith("."):
-            found += visible(entry) if entry.is_dir() and not loop else [entry]
+            found += visible(entry, above) if entry.is_dir() and not loop else [entry]
     return found
 
 
@@ -157,7 +162,10 @@ def choose(found: Iterable[Found], classes: list[str] | dict[str, str] | None, o
         if not names or not item.label:
             yield item
         elif item.label in names:
-            yield item._replace(label=names[item.label])
+            merged = list(names.values()).count(names[item.label]) > 1  # whose files may have the same names
+            file = Path(item.name)  # behind its stem, so that the order of the names stays that of the rows
+            name = f"{file.stem}__{item.label}{file.suffix}" if merged else item.name
+            yield item._replace(label=names[item.label], name=name)
         else:
             others[item.label] += 1
     if missing := sorted(set(names) - seen):

@@ -3,12 +3,12 @@
 import contextlib
 import hashlib
 import io
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from stages.common.errors import StageError
+from stages.common.files import scratch_folder
 from stages.common.leaks import HELD_OUT, Assignment
 from stages.common.pictures import PARTS, labelled
 
@@ -88,10 +88,9 @@ def by_split_folders(
 
     how = {"seed": seed, "move": "symlink", "group": grouped}
     with (
-        tempfile.TemporaryDirectory(prefix=".", suffix=".partial", dir=train.parents[1]) as scratch,
+        scratch_folder(train.parents[1] / "split") as links,
         contextlib.redirect_stderr(io.StringIO()),  # its own progress bar, for a second's work
     ):
-        links = Path(scratch)
         # split-folders calls its second part val whatever it stands for, so its names are mapped to ours.
         parts = {part: links / name for part, name in zip(shares, PARTS, strict=False)}
         if fold:

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -45,24 +46,34 @@ class Checked(NamedTuple):
 def jobs(found: Iterable[Found], folder: Path, bounds: Bounds, seed: int) -> Iterator[Job]:
     """Where each file goes: `folder/<part>/<class>/<name>`. A file whose place is taken is bad."""
     taken = set()
-    for item in found:
-        target = folder / item.part / item.label / item.name
-        if target in taken:
-            twin = item._replace(content=StageError("another file has this name"))
-            yield Job(twin, target.with_name(f"{target.name} (another)"), bounds, seed)
-        else:
-            taken.add(target)
-            yield Job(item, target, bounds, seed)
+    for each in found:
+        item = each._replace(label=_utf8(each.label), name=_utf8(each.name))
+        target = wanted = folder / item.part / item.label / item.name
+        number = 1
+        while target in taken:
+            number += 1
+            target = wanted.with_name(f"{wanted.name} (another, {number})")
+        if target != wanted:
+            item = item._replace(content=StageError("another file has this name"))
+        taken.add(target)
+        yield Job(item, target, bounds, seed)
+
+
+def _utf8(name: str) -> str:
+    """A name that can be written into a report, where the disk's is of another encoding."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def check(job: Job) -> Checked:
     """Decode a file whole; write it to its place if it is good."""
     warnings.filterwarnings("ignore", module="PIL")  # of damaged side information, whose pictures are good
     try:
-        data = _bytes(job.found.content)
+        data = _bytes(job.found.content, 8 * job.bounds.max_pixels + 2**24)
         picture = decode(data, job.bounds.min_side, job.bounds.max_pixels)
     except StageError as reason:
         return Checked(job.target, job.found.part, job.found.label, str(reason))
+    if len(os.fsencode(job.target.name)) > 255:
+        return Checked(job.target, job.found.part, job.found.label, "its name is too long")
     job.target.parent.mkdir(parents=True, exist_ok=True)
     job.target.write_bytes(data)
     return Checked(
@@ -76,7 +87,7 @@ def check(job: Job) -> Checked:
     )
 
 
-def _bytes(content: Path | bytes | np.ndarray | StageError) -> bytes:
+def _bytes(content: Path | bytes | np.ndarray | StageError, most: float) -> bytes:
     """The picture file; bare pixels become a PNG."""
     if isinstance(content, StageError):
         raise content
@@ -88,7 +99,9 @@ def _bytes(content: Path | bytes | np.ndarray | StageError) -> bytes:
         return stream.getvalue()
     if isinstance(content, Path):
         if not content.is_file():
-            raise StageError("a link to nothing" if content.is_symlink() else "no ordinary file")
+            raise StageError("no ordinary file" if content.exists() else "a link to nothing")
+        if content.stat().st_size > most:
+            raise StageError(f"{content.stat().st_size:,} bytes are more than the largest picture may have")
         try:
             content = content.read_bytes()
         except OSError as error:
@@ -108,8 +121,8 @@ def copies(good: list[Checked]) -> tuple[dict[Path, str], dict[Path, str]]:
     for item in good:
         same.setdefault(item.pixels, []).append(item)
     twins, two_labels = {}, {}
-    for items in same.values():
-        first, *others = sorted(items, key=lambda item: item.target)
+    for unsorted in same.values():
+        first, *others = items = sorted(unsorted, key=lambda item: item.target)
         for item in items:
             elsewhere = [other for other in items if other.label != item.label]
             if elsewhere:

@@ -134,8 +134,13 @@ def test_params_replace_what_the_preset_says():
 
 
 def changed(image, transforms, number=0):
-    drawn = draw(image.shape[0], image.shape[1], transforms, seeds.stream(1, number))
-    return apply(image, drawn, transforms.fill, seeds.derive(1, number))
+    return batch([image], transforms, number)[0]
+
+
+def batch(images, transforms, first=0):
+    numbers = range(first, first + len(images))
+    drawn = [draw(*images[0].shape[:2], transforms, seeds.stream(1, number)) for number in numbers]
+    return apply(np.stack(images), drawn, transforms.fill, [seeds.derive(1, number) for number in numbers])
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +188,7 @@ def test_what_comes_in_from_outside(fill, expected):
     matrix = np.eye(3)
     matrix[0, 2] = -4
     drawn = draw(20, 20, Transforms(), seeds.stream(1))._replace(matrix=matrix)
-    assert (apply(image, drawn, fill, 1)[:, :3] == expected).all()
+    assert (apply(image[None], [drawn], fill, [1])[0, :, :3] == expected).all()
 
 
 RANGES = {
@@ -268,7 +273,14 @@ def test_the_tutorials_ranges_are_kept(seed, height, width):
     assert (np.abs((matrix @ centre - centre)[:2]) <= 0.2 * np.array([width, height]) + 1e-6).all()
 
 
-def test_keeps_the_size_of_any_picture():
-    image = np.random.default_rng(1).integers(0, 255, (31, 57, 3), np.uint8)
-    everything = TUTORIAL._replace(**RANGES, crop=0.3, vertical_flip=True)
-    assert changed(image, everything).shape == (31, 57, 3)
+EVERYTHING = TUTORIAL._replace(**RANGES, crop=0.3, vertical_flip=True)
+
+
+@pytest.mark.parametrize("shape", [(31, 57, 3), (1, 1, 3), (28, 28, 3), (224, 301, 3)])
+@pytest.mark.parametrize("transforms", [TUTORIAL, EVERYTHING], ids=["tutorial", "everything"])
+def test_a_picture_does_not_depend_on_its_batch(shape, transforms):
+    images = list(np.random.default_rng(1).integers(0, 256, (13, *shape), np.uint8))
+    together = batch(images, transforms)
+    assert together.shape == (13, *shape)
+    assert all((changed(image, transforms, n) == together[n]).all() for n, image in enumerate(images))
+    assert (batch(images[5:9], transforms, 5) == together[5:9]).all()

@@ -4,6 +4,7 @@ All geometry is one affine map, so that a picture is resampled once.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -95,35 +96,46 @@ def affine(height: int, width: int, transforms: Transforms, either: np.ndarray, 
     return centre @ move @ rotate @ slant @ scale @ np.linalg.inv(centre)
 
 
-def apply(image: np.ndarray, drawn: Drawn, fill: str, seed: int) -> np.ndarray:
-    """The changed picture, uint8 of the same shape. `seed` is that of the noise."""
+def apply(images: np.ndarray, drawn: Sequence[Drawn], fill: str, noise_seeds: Sequence[int]) -> np.ndarray:
+    """The changed pictures, uint8 of the same shape (batch, height, width, 3).
+
+    What becomes of a picture does not depend on the others of its batch.
+    """
     import keras
     from keras import ops
 
     layers = _layers()
-    pixels: Any = ops.convert_to_tensor(image[None].astype(np.float32))
-    if not np.allclose(drawn.matrix, np.eye(3)):
-        coefficients = drawn.matrix.reshape(-1)[:8].astype(np.float32)
+    pixels: Any = ops.convert_to_tensor(images.astype(np.float32))
+    hue, saturation, contrast = (
+        np.array([getattr(one, name) for one in drawn], np.float32) for name in ("hue", "saturation", "contrast")
+    )
+    colours = np.array([one.colours for one in drawn], np.float32)[:, None, None]
+    matrices = np.array([one.matrix for one in drawn])
+    if not np.allclose(matrices, np.eye(3)):
+        coefficients = matrices.reshape(-1, 9)[:, :8].astype(np.float32)
         how = {"interpolation": "bilinear", "fill_mode": fill, "data_format": "channels_last"}
-        pixels = ops.image.affine_transform(pixels, coefficients[None], **how)
-    if drawn.hue:
-        pixels = layers["hue"].transform_images(pixels, {"factor": np.array([drawn.hue], np.float32)})
-    if drawn.saturation:
-        factor = np.array([1 + drawn.saturation], np.float32)
-        pixels = 255 * layers["saturation"].transform_images(pixels / 255, {"factor": factor})
-    if drawn.contrast != 1:
-        pixels = layers["contrast"].transform_images(pixels, {"contrast_factor": np.float32(drawn.contrast)})
-    if drawn.colours.any():
-        pixels = layers["brightness"].transform_images(pixels, {"rgb_delta": drawn.colours.astype(np.float32)})
-    if drawn.noise:
-        pixels = pixels + keras.random.normal(pixels.shape, stddev=drawn.noise, seed=seed)
-    top, bottom, left, right = drawn.erased
-    if bottom > top and right > left:
-        mask = np.zeros((1, *image.shape[:2], 1), bool)
-        mask[:, top:bottom, left:right] = True
-        erase = {"batch_masks": mask, "apply_erasing": np.array([True]), "fill_value": np.float32(127.5)}
+        pixels = ops.image.affine_transform(pixels, coefficients, **how)
+    if hue.any():
+        pixels = layers["hue"].transform_images(pixels, {"factor": hue})
+    if saturation.any():
+        pixels = 255 * layers["saturation"].transform_images(pixels / 255, {"factor": 1 + saturation})
+    if (contrast != 1).any():
+        factor = contrast[:, None, None, None]
+        pixels = layers["contrast"].transform_images(pixels, {"contrast_factor": factor})
+    if colours.any():
+        pixels = layers["brightness"].transform_images(pixels, {"rgb_delta": colours})
+    if any(one.noise for one in drawn):
+        shape = images.shape[1:]
+        normal = [keras.random.normal(shape, seed=seed) for seed in noise_seeds]
+        pixels += ops.stack(normal) * np.array([one.noise for one in drawn], np.float32)[:, None, None, None]
+    masks = np.zeros((*images.shape[:3], 1), bool)
+    for mask, (top, bottom, left, right) in zip(masks, (one.erased for one in drawn), strict=True):
+        mask[top:bottom, left:right] = True
+    if masks.any():
+        everywhere = np.ones(len(images), bool)
+        erase = {"batch_masks": masks, "apply_erasing": everywhere, "fill_value": np.float32(127.5)}
         pixels = layers["erasing"].transform_images(pixels, erase)
-    return np.clip(np.rint(ops.convert_to_numpy(pixels)[0]), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(ops.convert_to_numpy(pixels)), 0, 255).astype(np.uint8)
 
 
 @functools.cache

@@ -1,11 +1,12 @@
 """Make new training pictures until every class has the target count.
 
 Reads   data/split/train
-Writes  data/augmented/<class>/ (only the new pictures), data/augmented/left_out.csv (pictures of data/split/train that
+Writes  data/augmented/<class>/ (only the new pictures), data/augmented/.left_out.csv (pictures of data/split/train that
         are not used), reports/augment.json (per class: pictures, added, left out), reports/augment.jpg (before, after)
 Params  base.seed, augment
 """
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,14 +17,16 @@ from pydantic import Field
 
 from stages.common import hardware, seeds, sheets
 from stages.common.files import sha256, whole_file, whole_folder, write_csv, write_json
+from stages.common.parallel import cores
 from stages.common.params import Base, Section
-from stages.common.paths import AUGMENT_REPORT, AUGMENT_SHEET, AUGMENTED, SPLIT
+from stages.common.paths import AUGMENT_REPORT, AUGMENT_SHEET, AUGMENTED, LEFT_OUT, SPLIT
 from stages.common.pictures import decode, labelled
 from stages.common.progress import progress
 from stages.common.stage import run
 from stages.common.transforms import PRESETS, Transforms, apply, draw
 
-BATCH = 32
+CHUNK = 32  # pictures that a thread takes at a time
+PIXELS = 2**20  # of the pictures that go through the transforms together
 
 Share = Annotated[float | None, Field(None, ge=0, le=1)]
 
@@ -78,7 +81,7 @@ def main(base: Base, params: Params) -> None:
             for label, paths in by_class.items()
         }
         names = [path.relative_to(SPLIT / "train").as_posix() for paths in left_out.values() for path in paths]
-        write_csv(folder / "left_out.csv", ("picture",), [[name] for name in names])
+        write_csv(folder / LEFT_OUT, ("picture",), [[name] for name in names])
         jobs = {label: list(plan(paths, int(target), folder / label)) for label, paths in by_class.items()}
         make([job for planned in jobs.values() for job in planned], params.transforms(), base.seed)
         sheet(jobs)
@@ -99,7 +102,9 @@ def plan(paths: list[Path], target: int, folder: Path) -> Iterator[Job]:
     """The new pictures that bring a class to the target; its pictures take turns."""
     for missing in range(target - len(paths)):
         source, number = paths[missing % len(paths)], missing // len(paths)
-        yield Job(source, number, folder / f"{source.name}.augmented-{number}.png")
+        long = len(os.fsencode(source.name)) > 220  # file systems allow 255
+        name = seeds.derive(0, source.name) if long else source.name
+        yield Job(source, number, folder / f"{name}.augmented-{number}.png")
 
 
 def make(jobs: list[Job], transforms: Transforms, seed: int) -> None:
@@ -107,34 +112,44 @@ def make(jobs: list[Job], transforms: Transforms, seed: int) -> None:
     if not jobs:
         return  # and no need of TensorFlow
     hardware.import_tensorflow()
-    batches = [jobs[start : start + BATCH] for start in range(0, len(jobs), BATCH)]
-    with ThreadPoolExecutor() as pool:
-        done = pool.map(lambda batch: _make(batch, transforms, seed), batches)
-        for _ in progress(done, len(jobs), "augment", each=BATCH):
+    chunks = [jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK)]
+    with ThreadPoolExecutor(cores()) as pool:
+        done = pool.map(lambda chunk: _make(chunk, transforms, seed), chunks)
+        for _ in progress(done, len(jobs), "augment", each=CHUNK):
             pass
 
 
 def _make(jobs: list[Job], transforms: Transforms, seed: int) -> None:
-    """Make a batch; pictures of one size go through the transforms together."""
-    from PIL import Image
-
-    by_shape: dict[tuple[int, ...], list[tuple[Job, np.ndarray]]] = {}
+    """Make new pictures; those of one size go through the transforms together, as many as memory has room for."""
+    waiting: dict[tuple[int, ...], list[tuple[Job, np.ndarray]]] = {}
     for job in jobs:
         image = decode(job.source)
-        by_shape.setdefault(image.shape, []).append((job, image))
-    for (height, width, _), members in by_shape.items():
-        names = [(sha256(job.source), job.number) for job, _ in members]
-        drawn = [draw(height, width, transforms, seeds.stream(seed, "augment", *name)) for name in names]
-        noise_seeds = [seeds.derive(seed, "noise", *name) for name in names]
-        images = np.stack([image for _, image in members])
-        for (job, _), changed in zip(members, apply(images, drawn, transforms.fill, noise_seeds), strict=True):
-            job.target.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(changed).save(job.target, compress_level=1)  # a third of the time, a tenth more bytes
+        together = waiting.setdefault(image.shape, [])
+        together.append((job, image))
+        if len(together) * image.shape[0] * image.shape[1] >= PIXELS:
+            _change(waiting.pop(image.shape), transforms, seed)
+    for together in waiting.values():
+        _change(together, transforms, seed)
 
 
-def sheet(jobs: dict[str, list[Job]], pairs: int = 5) -> None:
-    """A row for each class that was added to: pictures, each with one that was made from it."""
-    shown = {label: sheets.spread(planned, pairs) for label, planned in jobs.items() if planned}
+def _change(together: list[tuple[Job, np.ndarray]], transforms: Transforms, seed: int) -> None:
+    """Change and write pictures of one size."""
+    from PIL import Image
+
+    images = np.stack([image for _, image in together])
+    height, width = images.shape[1:3]
+    names = [(sha256(job.source), job.number) for job, _ in together]
+    drawn = [draw(height, width, transforms, seeds.stream(seed, "augment", *name)) for name in names]
+    noise_seeds = [seeds.derive(seed, "noise", *name) for name in names]
+    for (job, _), changed in zip(together, apply(images, drawn, transforms.fill, noise_seeds), strict=True):
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(changed).save(job.target, compress_level=1)  # a third of the time, a tenth more bytes
+
+
+def sheet(jobs: dict[str, list[Job]], pairs: int = 5, most: int = 100) -> None:
+    """A row for each class that was added to, or for some: pictures, each with one that was made from it."""
+    labels = sheets.spread([label for label, planned in jobs.items() if planned], most)
+    shown = {label: sheets.spread(jobs[label], pairs) for label in labels}
     rows = [[path for job in chosen for path in (job.source, job.target)] for chosen in shown.values()]
     titles = [f"{label}: before, after; before, after…" for label in shown]
     with whole_file(AUGMENT_SHEET) as partial:

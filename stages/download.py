@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -31,8 +31,15 @@ from stages.common.validation import Bounds, beyond_limit, check, copies, jobs
 class Csv(Section):
     """How the rows of source csv are to be read."""
 
-    shape: list[int] = Field(default=[28, 28], min_length=2, max_length=3)
+    shape: list[Annotated[int, Field(ge=1)]] = Field(default=[28, 28], min_length=2, max_length=3)
     header: bool = False
+
+    @field_validator("shape")
+    @classmethod
+    def _grey_or_colour(cls, shape: list[int]) -> list[int]:
+        if shape[2:] not in ([], [3]):
+            raise ValueError("it must be [height, width] for grey or [height, width, 3] for colour")
+        return shape
 
 
 class Params(Section):

@@ -19,7 +19,7 @@ from stages.common.errors import StageError
 from stages.common.feature_cache import FeatureCache
 from stages.common.files import arrays_sha256, read_csv, sha256, whole_folder, write_csv, write_json
 from stages.common.params import Base, Section
-from stages.common.paths import AUGMENTED, EXTRACT_REPORT, FEATURES, SPLIT
+from stages.common.paths import AUGMENTED, EXTRACT_REPORT, FEATURES, LEFT_OUT, SPLIT
 from stages.common.pictures import PARTS, Picture, decode, labelled
 from stages.common.progress import progress
 from stages.common.stage import run
@@ -101,7 +101,7 @@ def listed(part: str) -> list[Picture]:
     pictures = labelled(SPLIT / part)
     if part != "train":
         return pictures
-    left_out = {SPLIT / part / row["picture"] for row in read_csv(AUGMENTED / "left_out.csv")}
+    left_out = {SPLIT / part / row["picture"] for row in read_csv(AUGMENTED / LEFT_OUT)}
     return [*(picture for picture in pictures if picture.path not in left_out), *labelled(AUGMENTED)]
 
 

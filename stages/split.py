@@ -74,6 +74,11 @@ def main(base: Base, params: Params) -> None:
     rows = {row["picture"]: row for row in read_csv(GROUPS)}
     assignment, gone, together = split(RAW, rows, params, base.seed)
     counts = check(assignment)
+    if len(gone) > len(assignment):
+        raise StageError(
+            f"{len(gone):,} pictures are left out, since twins are held out, and only {len(assignment):,} are used: "
+            "give split.group, which keeps such pictures together, or use another split.method."
+        )
     with whole_folder(SPLIT) as folder:
         for name, part in assignment.items():
             link_or_copy((RAW / name).resolve(), folder / _place(name, part))
@@ -116,6 +121,11 @@ def split(
     official = [part for part in PARTS[1:] if (raw / part).is_dir()]
     if params.method == "kfold" and "val" in official:
         raise StageError("split.method kfold makes val itself, but the pictures come with an official val: use ratio.")
+    unnamed = [name for name in names if params.group and not leaks.named(params.group, name)]
+    if unnamed == names:
+        raise StageError(f"split.group {params.group} is in no picture's name, such as {names[0].rsplit('/', 1)[1]}.")
+    if unnamed:
+        print(f"split: {len(unnamed):,} pictures have no match of split.group in their names, such as {unnamed[0]}")
     near = {name: row["group"] for name, row in rows.items()} if params.near_duplicates_together else {}
     together = leaks.groups(near, params.group, names)
     drawn = [name for name in names if name.startswith("train/")]
@@ -152,7 +162,7 @@ def check(assignment: Assignment) -> dict[str, dict[str, int]]:
             if not row[part]:
                 raise StageError(
                     f"class {label} has {sum(row.values())} pictures and none of them falls into {part}: add pictures, "
-                    "raise that part's share in split.ratio, or remove the class."
+                    "change the split section of params.yaml in that part's favour, or remove the class."
                 )
     if len(classes) < 2:
         raise StageError(f"there is only the class {classes[0]}: a classifier needs at least two.")

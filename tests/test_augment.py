@@ -73,7 +73,7 @@ def test_the_pictures_of_a_class_take_turns_until_the_target(count, target):
 def test_which_pictures_are_left_out_depends_on_content_and_seed_alone(unbalanced):
     def left_out(seed):
         made(unbalanced, 10, seed=seed, undersample=True)
-        return {row["picture"] for row in read_csv(unbalanced / "data/augmented/left_out.csv")}
+        return {row["picture"] for row in read_csv(unbalanced / "data/augmented/.left_out.csv")}
 
     first, again, other = left_out(1), left_out(1), left_out(2)
     assert len(first) == 10
@@ -98,7 +98,9 @@ def test_a_new_picture_depends_on_its_source_the_seed_and_its_number_alone(unbal
 def test_the_number_of_cores_changes_nothing(unbalanced):
     """Two real processes: one on all cores, one on a single core with one thread an operation."""
     params = unbalanced / "params.yaml"
-    params.write_text(params.read_text().replace("noise: null", "noise: 0.1").replace("hue: null", "hue: 0.2"))
+    params.write_text(
+        params.read_text().replace("noise: null", "noise: 0.1").replace("contrast: null", "contrast: 0.2")
+    )
     results = []
     for command in (["python"], ["taskset", "-c", "0", "python"]):
         run(*command, "-m", "stages.augment", cwd=unbalanced, PYTHONPATH=str(ROOT))
@@ -279,8 +281,33 @@ EVERYTHING = TUTORIAL._replace(**RANGES, crop=0.3, vertical_flip=True)
 @pytest.mark.parametrize("shape", [(31, 57, 3), (1, 1, 3), (28, 28, 3), (224, 301, 3)])
 @pytest.mark.parametrize("transforms", [TUTORIAL, EVERYTHING], ids=["tutorial", "everything"])
 def test_a_picture_does_not_depend_on_its_batch(shape, transforms):
-    images = list(np.random.default_rng(1).integers(0, 256, (13, *shape), np.uint8))
-    together = batch(images, transforms)
-    assert together.shape == (13, *shape)
-    assert all((changed(image, transforms, n) == together[n]).all() for n, image in enumerate(images))
-    assert (batch(images[5:9], transforms, 5) == together[5:9]).all()
+    for repeat in range(3):
+        images = list(np.random.default_rng(repeat).integers(0, 256, (13, *shape), np.uint8))
+        together = batch(images, transforms)
+        assert together.shape == (13, *shape)
+        assert all((changed(image, transforms, n) == together[n]).all() for n, image in enumerate(images))
+        assert (batch(images[5:9], transforms, 5) == together[5:9]).all()
+
+
+def test_large_pictures_do_not_go_through_together(tmp_path, monkeypatch):
+    """What is in memory at a time is about `PIXELS`, or a single picture."""
+    sizes = []
+    monkeypatch.setattr(augment, "apply", lambda images, *_: sizes.append(images.shape[:3]) or images)
+    paths = [save(tmp_path / f"{n}.png", np.zeros((600, 800, 3), np.uint8)) for n in range(9)]
+    paths += [save(tmp_path / f"small {n}.png", np.zeros((30, 40, 3), np.uint8)) for n in range(20)]
+    jobs = [augment.Job(path, 0, tmp_path / "new" / path.name) for path in paths]
+    augment.make(jobs, TUTORIAL, 1)
+    assert sorted(size[0] for size in sizes if size[1] == 600) == [3, 3, 3]
+    assert sum(size[0] for size in sizes) == 29 == len(list((tmp_path / "new").iterdir()))
+
+
+def test_odd_names(unbalanced):
+    """A class called as a file of ours, and file names that are nearly too long."""
+    train = unbalanced / "data/split/train"
+    for label in ("left_out.csv", "a$b_$c"):
+        (train / label).mkdir()
+        for number, path in enumerate(sorted((train / "Bag").iterdir())[:2]):
+            shutil.copy(path, train / label / f"{number}{'x' * 245}.png")
+    new = made(unbalanced, "max")
+    assert sum(name.startswith("left_out.csv/") for name in new) == 18
+    assert len({name for name in new if name.startswith("a$b")}) == 18

@@ -34,7 +34,7 @@ def split(workspace, fashion):
             (workspace / "data" / part / label).mkdir(parents=True)
             for path in chosen:
                 shutil.copy(path, workspace / "data" / part / label)
-    (workspace / "data/augmented/left_out.csv").write_text("picture\n")
+    (workspace / "data/augmented/.left_out.csv").write_text("picture\n")
     return workspace
 
 

@@ -26,6 +26,8 @@ WRONG = [
         "download.classes is {'a': 'x/y'}, but 'x/y' cannot be a folder's name: 'x_y' can",
     ),
     ("download.csv.shape", [28], "download.csv.shape is [28], but list should have at least 2 items"),
+    ("download.csv.shape", [28, 28, 1], "but it must be [height, width] for grey or [height, width, 3] for colour"),
+    ("download.csv.shape", [-2, 2], "download.csv.shape.0 is -2, but should be greater than or equal to 1"),
     ("download.min_sides", 3, "download.min_sides is unknown (allowed here: source, name, data_dir, manual_dir, path"),
     ("split.fold", 6, "split.fold is 6, but the folds are 1 to 5"),
     ("split.method", "fixed", "split.fixed is None, but method fixed needs the numbers of pictures of each class"),

@@ -90,6 +90,33 @@ def test_a_header_that_was_not_announced_is_guessed(digits, tmp_path):
     assert str(first.content).endswith("if this is a header, set download.csv.header to true")
 
 
+def test_csv_files_of_one_name_in_two_folders(digits, tmp_path):
+    for name in ("one", "two"):
+        write_csv(tmp_path / name / "data.csv", digits)
+    names = [item.name for item in rows.from_csv(tmp_path, (28, 28), False)]
+    assert len(set(names)) == 24
+    assert names[0] == "one__data-000000.png"
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (gzip.compress(b"1,2,3,4,5\n"), "x.csv is compressed: unpack it"),
+        (b'1,2,3,4,5\n1,"' + b"2," * 100_000, "x.csv is no CSV file"),
+        (b"a b,1,2,3,4\na_b,1,2,3,4\n", "classes 'a b' and 'a_b' are one as folder names: a_b"),
+    ],
+)
+def test_what_is_no_csv_file_is_said(data, sentence, tmp_path):
+    (tmp_path / "x.csv").write_bytes(data)
+    with pytest.raises(StageError, match=sentence):
+        list(rows.from_csv(tmp_path / "x.csv", (2, 2), False))
+
+
+def test_a_mark_of_byte_order_is_no_part_of_a_label(tmp_path):
+    (tmp_path / "x.csv").write_bytes(b"\xef\xbb\xbf0,1,2,3,4\n0,1,2,3,4\n")
+    assert {item.label for item in rows.from_csv(tmp_path / "x.csv", (2, 2), False)} == {"0"}
+
+
 def idx(path, array, zipped):
     path.parent.mkdir(parents=True, exist_ok=True)
     data = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes() + array.astype(np.uint8).tobytes()
@@ -126,6 +153,14 @@ def test_idx_files_that_are_broken_are_named(digits, tmp_path):
         (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(bad)
         with pytest.raises(StageError, match=r"train-images-idx3-ubyte.gz is no whole IDX file of bytes"):
             list(rows.from_idx(tmp_path))
+
+
+@pytest.mark.parametrize("shape", [(12, 4, 4, 1), (12,), (12, 4, 4, 2)])
+def test_idx_files_of_other_shapes_are_refused(shape, tmp_path):
+    idx(tmp_path / "train-images-idx3-ubyte", np.zeros(shape), False)
+    idx(tmp_path / "train-labels-idx1-ubyte", np.zeros(12), False)
+    with pytest.raises(StageError, match="do not match"):
+        list(rows.from_idx(tmp_path))
 
 
 def test_no_csv_file_is_said(tmp_path):
@@ -216,6 +251,16 @@ def test_a_damaged_file_that_was_downloaded_by_hand_is_refused(tmp_path):
     (tmp_path / "brought/train-images-idx3-ubyte.gz").write_bytes(b"no")
     with pytest.raises(StageError, match="data set fashion_mnist cannot be prepared"):
         list(sources.from_tfds(FASHION, str(tmp_path / "data"), str(tmp_path / "brought")))
+
+
+def test_parts_may_be_called_training_and_testing(tmp_path, pictures):
+    for part in ("Training", "TEST"):
+        (tmp_path / part / "a").mkdir(parents=True)
+        shutil.copy(pictures[0], tmp_path / part / "a")
+    assert [item.part for item in sources.from_folder(tmp_path)] == ["test", "train"]
+    (tmp_path / "testing/a").mkdir(parents=True)
+    with pytest.raises(StageError, match=r"TEST and testing in .* mean the same part: join them"):
+        list(sources.from_folder(tmp_path))
 
 
 def test_folders_that_are_links_are_followed_and_loops_end(tmp_path, pictures):

@@ -4,6 +4,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -109,7 +110,7 @@ def test_fixed_numbers_of_each_class(tmp_path):
 
 def test_too_large_numbers_name_the_class(tmp_path):
     raw = make(tmp_path / "raw", {"a": 40, "b": 10})
-    with pytest.raises(StageError, match=r'asks for too much\. The number of samples in class "b" are too few'):
+    with pytest.raises(StageError, match=r"asks for 13 pictures of each class, but b has 10"):
         splitted(raw, params("fixed", fixed=[5, 8]))
 
 
@@ -154,7 +155,7 @@ def test_rows_in_order(hold_out, fixed, official, expected, tmp_path):
 
 def test_nothing_left_to_train_on_is_said(tmp_path):
     raw = make(tmp_path / "raw", {"a": 4, "b": 4})
-    with pytest.raises(StageError, match="holds out 9 of 8 pictures: none is left to train on"):
+    with pytest.raises(StageError, match=r"9 of 8 pictures are held out: lower split.fixed"):
         splitted(raw, params("ordered", fixed=[4, 5]))
 
 
@@ -208,6 +209,40 @@ def test_names_that_match_stay_together(tmp_path):
         assert not gone
         assert all(len({where[name] for name in group}) == 1 for group in together)
         assert len(where) == 80
+
+
+def test_groups_in_several_classes_are_drawn_once(tmp_path):
+    """Forty patients with up to six pictures in three classes: each is val once or test always, as a whole."""
+    random = np.random.default_rng(3)
+    for number in range(160):
+        path = tmp_path / "raw/train" / "abc"[random.integers(3)] / f"p{random.integers(40)}_{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"%d" % number)
+    folds = [splitted(tmp_path / "raw", params("kfold", fold=fold, group=r"^(p\d+)_"))[0] for fold in range(1, 6)]
+    tests = [{name for name in fold if fold[name] == "test"} for fold in folds]
+    assert all(test == tests[0] for test in tests)
+    assert Counter(name for fold in folds for name in fold if fold[name] == "val") == dict.fromkeys(
+        set(folds[0]) - tests[0], 1
+    )
+
+
+def test_a_pattern_that_is_in_no_name_is_refused(tmp_path):
+    raw = make(tmp_path / "raw", {"a": 10, "b": 10})
+    with pytest.raises(StageError, match=r"split.group \^p is in no picture's name, such as train000.png"):
+        splitted(raw, params(group="^p"))
+
+
+def test_a_pattern_with_alternatives(tmp_path):
+    assert [leaks.named(r"^a(\d)|^b(\d)", f"train/x/{name}") for name in ("a1", "b2", "c3")] == ["1", "2", ""]
+
+
+def test_numbers_in_names_are_in_their_order(tmp_path):
+    for number in range(1, 21):
+        path = tmp_path / "raw/train" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"%d" % number)
+    where, _, _ = splitted(tmp_path / "raw", params("ordered"))
+    assert sorted(int(name[8:-4]) for name in where if where[name] == "test") == [17, 18, 19, 20]
 
 
 def test_where_a_training_picture_has_a_twin_in_the_official_test_it_goes(tmp_path):

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from stages.common.errors import StageError
+
 
 @contextlib.contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
@@ -66,7 +68,13 @@ def write_csv(target: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file with a header line."""
+    """The rows of a CSV file with a header line.
+
+    Raises:
+        StageError: there is none.
+    """
+    if not path.is_file():
+        raise StageError(f"{path} is missing: run `dvc repro`, which makes it.")
     with path.open(encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))
 

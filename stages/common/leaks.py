@@ -12,7 +12,7 @@ from stages.common.errors import StageError
 from stages.common.pictures import PARTS
 
 Assignment = dict[str, str]  # picture to part
-HELD_OUT = tuple(reversed(PARTS))  # the strictest first
+STRICTEST_FIRST = tuple(reversed(PARTS))  # the strictest first
 
 
 def groups(near: Mapping[str, str], pattern: str | None, names: Collection[str]) -> list[list[str]]:
@@ -20,8 +20,8 @@ def groups(near: Mapping[str, str], pattern: str | None, names: Collection[str])
 
     Args:
         near: a picture's group of near-duplicates, empty for none.
-        pattern: a regular expression; pictures with the same match in their file names belong together. Its first
-            group counts, or the whole match where it has none.
+        pattern: a regular expression; pictures with the same match in their file names belong together. The first of
+            its groups that matched counts, or the whole match where it has none.
         names: all pictures.
     """
     from scipy.sparse import coo_array
@@ -45,7 +45,7 @@ def groups(near: Mapping[str, str], pattern: str | None, names: Collection[str])
 def named(pattern: str | None, name: str) -> str:
     """What `pattern` finds in a picture's file name; empty if nothing."""
     match = re.search(pattern, name.rsplit("/", 1)[1]) if pattern else None
-    return (match[1] if match.re.groups else match[0]) or "" if match else ""
+    return next(filter(None, match.groups() or [match[0]]), "") if match else ""
 
 
 def mend(
@@ -62,12 +62,12 @@ def mend(
         parts = [assignment[name] for name in group]
         if len(set(parts)) == 1:
             continue
-        fixed = [part for part in HELD_OUT if part in official and part in parts]
+        fixed = [part for part in STRICTEST_FIRST if part in official and part in parts]
         if move and not fixed:
             most = max(PARTS, key=parts.count)
             assignment.update(dict.fromkeys(group, most))
             continue
-        stays = fixed[0] if fixed else next(part for part in HELD_OUT if part in parts)
+        stays = fixed[0] if fixed else next(part for part in STRICTEST_FIRST if part in parts)
         twin = group[parts.index(stays)]
         for name, part in zip(group, parts, strict=True):
             if part != stays:

@@ -42,7 +42,7 @@ def on_all_cores(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         except BrokenProcessPool:
             raise StageError("a worker process was killed, perhaps for want of memory: close other programs.") from None
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
 
 
 def _each(function: Callable[[T], R], items: list[T]) -> list[R]:

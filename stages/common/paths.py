@@ -7,6 +7,7 @@ PARAMS = Path("params.yaml")
 RAW = Path("data/raw")
 SPLIT = Path("data/split")
 AUGMENTED = Path("data/augmented")
+LEFT_OUT = ".left_out.csv"  # in AUGMENTED; hidden, since no class is
 FEATURES = Path("data/features")
 MODELS = Path("models")
 SAVED_MODEL = Path("exports/saved_model")

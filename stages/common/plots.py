@@ -12,6 +12,7 @@ from stages.common.classifier import Classifier
 from stages.common.pictures import decode
 
 matplotlib.use("Agg")
+matplotlib.rcParams["text.parse_math"] = False  # class names may hold a $
 import matplotlib.pyplot as plt
 
 TEMPLATE = Path(__file__).with_name("report.html")
@@ -28,14 +29,14 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str],
     counts = np.zeros((len(classes), len(classes)), int)
     np.add.at(counts, (labels, predicted), 1)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = max(5.0, 0.62 * len(classes) + 1.5)
+    side = min(max(5.0, 0.62 * len(classes) + 1.5), 60.0)
     figure, axes = plt.subplots(figsize=(side, side))
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
     axes.set_yticks(range(len(classes)), classes)
     axes.set(xlabel="predicted", ylabel="true", title="Confusion matrix (test)")
     for (row, column), count in np.ndenumerate(counts):
-        if count:
+        if count and len(classes) <= 100:  # beyond, a cell has no room for a number
             axes.text(
                 column,
                 row,
@@ -52,7 +53,7 @@ def per_class(rows: Sequence[tuple[str, float, float, float, int]], target: Path
     """Precision, recall and F1 of each class as bars, the worst F1 at the top."""
     ordered = sorted(rows, key=lambda row: -row[3])
     places = np.arange(len(ordered))
-    figure, axes = plt.subplots(figsize=(7, 0.45 * len(ordered) + 1.5), layout="constrained")
+    figure, axes = plt.subplots(figsize=(7, min(0.45 * len(ordered) + 1.5, 300)), layout="constrained")
     for offset, (place, name, colour) in enumerate([(1, "precision", BLUE), (2, "recall", ORANGE), (3, "F1", GREEN)]):
         axes.barh(places + 0.27 * (1 - offset), [row[place] for row in ordered], 0.25, label=name, color=colour)
     axes.set_yticks(places, [f"{row[0]} ({row[4]})" for row in ordered])

@@ -6,6 +6,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -30,18 +31,47 @@ def from_csv(path: Path, shape: tuple[int, ...], header: bool) -> Iterator[Found
     files = [path] if path.is_file() else sorted(path.rglob("*.csv")) if path.is_dir() else []
     if not files:
         raise StageError(f"download.path {path} is no CSV file and holds none.")
+    labels: dict[str, str] = {}
     for file, part in zip(files, _parts(files), strict=True):
-        with file.open(encoding="utf-8", errors="replace", newline="") as stream:
+        stem = "__".join(file.relative_to(path).with_suffix("").parts) if path.is_dir() else file.stem
+        with file.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
             rows = sum(1 for _ in stream) - header
             stream.seek(0)
-            lines = filter(None, csv.reader(stream))
+            lines = filter(None, _lines(stream, file))
             if header:
                 next(lines, None)
             for number, line in enumerate(progress(lines, rows, f"reading {file.name}", unit="rows")):
                 content = _pixels(line[1:], shape) if line[0].strip() else StageError("the row has no label")
                 if number == 0 and not header and isinstance(content, StageError):
                     content = StageError(f"{content}; if this is a header, set download.csv.header to true")
-                yield Found(part, safe(line[0]), f"{file.stem}-{number:06d}.png", content)
+                yield Found(part, _class(line[0], labels, file), f"{stem}-{number:06d}.png", content)
+
+
+def _lines(stream: TextIO, file: Path) -> Iterator[list[str]]:
+    """The rows of a CSV file.
+
+    Raises:
+        StageError: it is none.
+    """
+    if stream.read(2) == "\x1f\ufffd":
+        raise StageError(f"{file} is compressed: unpack it, or put it into a tar or zip archive.")
+    stream.seek(0)
+    try:
+        yield from csv.reader(stream)
+    except csv.Error as error:
+        raise StageError(f"{file} is no CSV file ({error}).") from None
+
+
+def _class(label: str, known: dict[str, str], file: Path) -> str:
+    """The folder's name for a label; `known` collects which label has which.
+
+    Raises:
+        StageError: two labels would have one.
+    """
+    name = safe(label)
+    if known.setdefault(name, label.strip()) != label.strip():
+        raise StageError(f"{file}: classes {known[name]!r} and {label!r} are one as folder names: {name}.")
+    return name
 
 
 def _parts(files: list[Path]) -> list[str]:
@@ -82,7 +112,8 @@ def from_idx(folder: Path) -> Iterator[Found]:
         if not pair.is_file():
             raise StageError(f"{pair} is missing: it has the labels of {path.name}.")
         pixels, labels = _idx(path), _idx(pair)
-        if len(pixels) != len(labels) or pixels.ndim not in (3, 4) or labels.ndim != 1:
+        fits = labels.ndim == 1 and pixels.shape[:1] == labels.shape
+        if not fits or not (pixels.ndim == 3 or pixels.shape[3:] == (3,)):
             raise StageError(
                 f"{path.name} has {pixels.shape} values and {pair.name} {labels.shape}: they do not match."
             )

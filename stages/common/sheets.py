@@ -1,5 +1,7 @@
 """Contact sheets, and plots of what a data set holds. Bytes are equal for equal pictures."""
 
+import hashlib
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -56,14 +58,15 @@ def data_set(pictures: Sequence[Picture], pixels: Sequence[tuple[int, int]], fol
         shown = spread(paths, 5 * COLUMNS)
         rows = [shown[start : start + COLUMNS] for start in range(0, len(shown), COLUMNS)]
         titles = [f"{label}: {len(shown)} of {len(paths):,}", *[""] * (len(rows) - 1)]
-        contact_sheet(rows, titles, folder / f"{label}.jpg")
+        name = label if len(os.fsencode(label)) < 250 else hashlib.sha256(os.fsencode(label)).hexdigest()
+        contact_sheet(rows, titles, folder / f"{name}.jpg")
 
 
 def class_counts(counts: Mapping[str, Mapping[str, int]], target: Path) -> None:
     """Pictures of each class as stacked bars: part to class to number."""
     pyplot = _pyplot()
     classes = sorted({label for part in counts.values() for label in part}, reverse=True)
-    figure, axes = pyplot.subplots(figsize=(7, 0.3 * len(classes) + 1.6), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(7, min(0.3 * len(classes) + 1.6, 300)), layout="constrained")
     left = np.zeros(len(classes))
     for part, colour in zip(counts, ("#3b6ea8", "#d9822b", "#4d9078"), strict=False):
         width = np.array([counts[part].get(label, 0) for label in classes])
@@ -98,6 +101,7 @@ def _pyplot() -> Any:
     import matplotlib
 
     matplotlib.use("Agg")
+    matplotlib.rcParams["text.parse_math"] = False  # class names may hold a $
     from matplotlib import pyplot
 
     return pyplot

@@ -16,7 +16,11 @@ from stages.common.pictures import class_folders
 from stages.common.progress import progress
 
 # What official parts are called in TensorFlow Datasets and in folders, and what they are called here.
-OFFICIAL = {"train": "train", "validation": "val", "valid": "val", "val": "val", "test": "test"}
+OFFICIAL = {
+    **{"train": "train", "training": "train"},
+    **{"val": "val", "valid": "val", "validation": "val"},
+    **{"test": "test", "testing": "test"},
+}
 
 
 class Found(NamedTuple):
@@ -41,9 +45,12 @@ def from_folder(folder: Path) -> Iterator[Found]:
             f"download.path {folder} holds no class folders: put one folder of pictures for each class there, "
             "or set download.source to tfds."
         )
-    parts = {entry: OFFICIAL[entry.name] for entry in class_folders(folder) if entry.name in OFFICIAL}
+    official = {entry: OFFICIAL.get(entry.name.lower()) for entry in class_folders(folder)}
+    parts = {entry: part for entry, part in official.items() if part}
     if "train" not in parts.values():
         parts = {folder: "train"}
+    if twins := [entry.name for entry in parts if list(parts.values()).count(parts[entry]) > 1]:
+        raise StageError(f"{' and '.join(twins)} in {folder} mean the same part: join them.")
     files = list(_in_class_folders(parts))
     used = {file.content for file in files}
     files += [

@@ -3,14 +3,16 @@
 import contextlib
 import hashlib
 import io
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from stages.common.errors import StageError
 from stages.common.files import scratch_folder
-from stages.common.leaks import HELD_OUT, Assignment
-from stages.common.pictures import PARTS, labelled
+from stages.common.leaks import STRICTEST_FIRST, Assignment
+from stages.common.pictures import PARTS, class_folders, labelled
 
 
 def by_hash(keys: Mapping[str, str], shares: Mapping[str, float], seed: int) -> Assignment:
@@ -24,7 +26,7 @@ def by_hash(keys: Mapping[str, str], shares: Mapping[str, float], seed: int) -> 
     assignment = {}
     for name, key in keys.items():
         left = int.from_bytes(hashlib.sha256(f"{seed}/{key}".encode()).digest()[:8], "big") / 2**64
-        for part in HELD_OUT:
+        for part in STRICTEST_FIRST:
             left -= shares.get(part, 0)
             if left < 0 or part == "train":
                 assignment[name] = part
@@ -46,13 +48,21 @@ def by_order(
     Raises:
         StageError: nothing is left to train on.
     """
-    ordered = sorted(names, key=lambda name: (name.rsplit("/", 1)[1], name))
+    ordered = sorted(names, key=_natural)
     counts = {part: numbers.get(part, round(share * len(ordered))) for part, share in shares.items() if part != "train"}
-    held_out = [part for part in HELD_OUT for _ in range(counts.get(part, 0))]
+    held_out = [part for part in STRICTEST_FIRST for _ in range(counts.get(part, 0))]
     if len(held_out) >= len(ordered):
-        raise StageError(f"split.fixed holds out {len(held_out)} of {len(ordered)} pictures: none is left to train on.")
+        raise StageError(
+            f"{len(held_out)} of {len(ordered)} pictures are held out: lower split.fixed or split.ratio's."
+        )
     in_turn = held_out + ["train"] * (len(ordered) - len(held_out))
     return dict(zip(ordered, in_turn if hold_out == "first" else reversed(in_turn), strict=True))
+
+
+def _natural(name: str) -> tuple[list[str | int], str]:
+    """Sorts 9.png before 10.png."""
+    words = re.split(r"(\d+)", name.rsplit("/", 1)[1])
+    return [int(word) if place % 2 else word for place, word in enumerate(words)], name
 
 
 def by_split_folders(
@@ -104,8 +114,21 @@ def by_split_folders(
         elif numbers:
             try:
                 splitfolders.fixed(train, links, fixed=list(numbers.values()), **how)
-            except ValueError as error:
-                raise StageError(f"split.fixed asks for too much. {error}") from None
+            except ValueError:
+                sizes = {folder.name: len(grouped(list(folder.iterdir()))) for folder in class_folders(train)}
+                label = min(sizes, key=lambda name: sizes[name])
+                raise StageError(
+                    f"split.fixed asks for {sum(numbers.values())} pictures of each class, but {label} has "
+                    f"{sizes[label]} (a group counts as one): lower it, or add pictures."
+                ) from None
         else:
             splitfolders.ratio(train, links, ratio=tuple(shares.values()), **how)
-        return {f"train/{label}/{path.name}": part for part, place in parts.items() for path, label in labelled(place)}
+        drawn = {f"train/{label}/{path.name}": part for part, place in parts.items() for path, label in labelled(place)}
+    # A group in several classes was drawn once in each: all of it follows the class that has most of it.
+    for group in together:
+        members = [name for name in group if name in drawn]
+        if members:
+            most = Counter(name.split("/")[1] for name in members).most_common(1)[0][0]
+            leader = next(name for name in members if name.split("/")[1] == most)
+            drawn.update(dict.fromkeys(members, drawn[leader]))
+    return drawn

@@ -83,7 +83,7 @@ def affine(height: int, width: int, transforms: Transforms, either: np.ndarray, 
     shift = np.array([t.width_shift * width * either[2], t.height_shift * height * either[3]])
     zoom = 1 + t.zoom * either[4:6]
     keep = 1 - t.crop * share[0]
-    shift += (1 - keep) / 2 * np.array([width, height]) * either[6:8]
+    shift += (1 - keep) / 2 * np.array([width - 1, height - 1]) * either[6:8]
     mirror = [
         -1 if flip and draw < 0.5 else 1
         for flip, draw in zip((t.horizontal_flip, t.vertical_flip), share[1:], strict=True)
@@ -120,8 +120,11 @@ def apply(images: np.ndarray, drawn: Sequence[Drawn], fill: str, noise_seeds: Se
     if saturation.any():
         pixels = 255 * layers["saturation"].transform_images(pixels / 255, {"factor": 1 + saturation})
     if (contrast != 1).any():
-        factor = contrast[:, None, None, None]
-        pixels = layers["contrast"].transform_images(pixels, {"contrast_factor": factor})
+        # One by one: the sum behind the mean is rounded differently in a batch.
+        change = layers["contrast"].transform_images
+        pixels = ops.concatenate(
+            [change(pixels[row : row + 1], {"contrast_factor": factor}) for row, factor in enumerate(contrast)]
+        )
     if colours.any():
         pixels = layers["brightness"].transform_images(pixels, {"rgb_delta": colours})
     if any(one.noise for one in drawn):

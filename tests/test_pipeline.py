@@ -200,6 +200,8 @@ def test_what_one_clone_pushes_another_pulls_and_computes_nothing(copy, tmp_path
 @pytest.mark.full
 def test_all_folds_as_experiments(copy):
     """The README's way through a cross-validation."""
+    for key, value in (("user.name", "Test"), ("user.email", "test@localhost")):
+        run("git", "config", key, value, cwd=copy)  # DVC keeps an experiment as a commit
     set_param(copy, "split.method", "kfold")
     set_param(copy, "split.folds", 2)
     tested = []

@@ -261,6 +261,15 @@ def test_a_leak_that_is_left_fails(tmp_path):
         leaks.check({"train/a/1.png": "train", "train/b/2.png": "test"}, [["train/a/1.png", "train/b/2.png"]])
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_the_stage_looks_for_leaks_after_all_is_done(method, tmp_path, monkeypatch):
+    """If what mends the parts failed to, the stage would stop."""
+    raw = make(make(tmp_path / "raw", {"a": 20, "b": 20}), {"a": 3, "b": 3}, "test")
+    monkeypatch.setattr(leaks, "mend", lambda *_, **__: {})
+    with pytest.raises(StageError, match=r"test/a/test001.png in test and train/a/train004.png in .* belong together"):
+        splitted(raw, params(method), groups=[{"train/a/train004.png", "test/a/test001.png"}])
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [

@@ -13,10 +13,9 @@ from pydantic import Field
 
 from stages.common import hardware, plots, tracking
 from stages.common.classifier import Classifier
-from stages.common.features import Features
 from stages.common.files import read_csv, whole_folder, write_csv, write_json
 from stages.common.params import Base, Section
-from stages.common.paths import FEATURES, HISTORY, METRICS, MODELS, PER_CLASS, PLOTS, PREDICTIONS, REPORT
+from stages.common.paths import HISTORY, METRICS, MODELS, PER_CLASS, PLOTS, PREDICTIONS, REPORT
 from stages.common.stage import run
 
 
@@ -31,8 +30,8 @@ def main(base: Base, params: Params) -> None:
     started = time.monotonic()
     hardware.prepare(base.seed)
     model = Classifier.load(MODELS)
-    test = Features(FEATURES, "test", model.backbone_settings["layers"])
-    labels, probabilities = test.numbers(model.classes), model.probabilities(test.rows())
+    test = model.inputs("test")
+    labels, probabilities = test.numbers(model.classes), model.probabilities(test)
     figures, per_class = measure(labels, probabilities, model.classes)
     predicted, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
     write_json(METRICS, figures)

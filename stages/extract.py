@@ -1,15 +1,15 @@
 """Run every picture once through a frozen, pretrained network and keep what its named layers say.
 
-Reads   data/split, data/augmented
+Reads   data/split, data/augmented, data/weights
 Writes  data/features/: {train,val,test}.csv (sha256, path, label of each row), {train,val,test}.<layer>.npy,
-        backbone.weights.h5; reports/extract.json
+        backbone.weights.h5 (the whole network's); reports/extract.json
 Params  base.seed, extract
 """
 
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -17,10 +17,10 @@ from pydantic import Field
 from stages.common import hardware
 from stages.common.errors import StageError
 from stages.common.feature_cache import FeatureCache
-from stages.common.files import arrays_sha256, read_csv, sha256, whole_folder, write_csv, write_json
-from stages.common.params import Base, Section
-from stages.common.paths import AUGMENTED, EXTRACT_REPORT, FEATURES, LEFT_OUT, SPLIT
-from stages.common.pictures import PARTS, Picture, decode, labelled
+from stages.common.files import arrays_sha256, sha256, whole_folder, write_csv, write_json
+from stages.common.params import Base, Pooling, Section
+from stages.common.paths import EXTRACT_REPORT, FEATURES
+from stages.common.pictures import PARTS, decode, listed
 from stages.common.progress import progress
 from stages.common.stage import run
 
@@ -32,10 +32,10 @@ class Params(Section):
     """Section `extract` of params.yaml."""
 
     backbone: str | None = Field(min_length=1)
-    weights: Literal["imagenet", "random"]
+    weights: str = Field(min_length=1)
     image_size: list[Annotated[int, Field(ge=1)]] = Field(min_length=2, max_length=2)
     layers: list[str] = Field(min_length=1)
-    pooling: Literal["avg", "max", "flatten"]
+    pooling: Pooling
     precision: hardware.Precision
 
 
@@ -60,13 +60,15 @@ def extract(params: Params, seed: int, folder: Path) -> dict[str, Any]:
     import keras
     import tensorflow as tf
 
-    from stages.common import backbone, pictures
+    from stages.common import backbone, pictures, weights
 
     precision = hardware.precision(params.precision)
-    network, size = str(params.backbone), (params.image_size[0], params.image_size[1])
-    model = backbone.build(network, size, params.layers, params.pooling, precision, params.weights)
+    name, size = str(params.backbone), (params.image_size[0], params.image_size[1])
+    network = backbone.network(name, size, precision)
+    model = backbone.body(network, name, size, params.layers, params.pooling)
+    weights.fill(network, name, params.weights)
     report = {
-        "backbone": network,
+        "backbone": name,
         "weights": params.weights,
         "weights_sha256": arrays_sha256(model.get_weights()),
         "image_size": params.image_size,
@@ -92,17 +94,8 @@ def extract(params: Params, seed: int, folder: Path) -> dict[str, Any]:
         write_csv(folder / f"{part}.csv", ("sha256", "path", "label"), rows[part])
         for layer in params.layers:
             cache.write([digest for digest, _, _ in rows[part]], layer, folder / f"{part}.{layer}.npy")
-    model.save_weights(folder / "backbone.weights.h5")
+    network.save_weights(folder / "backbone.weights.h5")
     return {**report, "features": sum(int(model.output[layer].shape[1]) for layer in params.layers)}
-
-
-def listed(part: str) -> list[Picture]:
-    """Pictures of a split in canonical order; of train without those left out, and with the augmented ones."""
-    pictures = labelled(SPLIT / part)
-    if part != "train":
-        return pictures
-    left_out = {SPLIT / part / row["picture"] for row in read_csv(AUGMENTED / LEFT_OUT)}
-    return [*(picture for picture in pictures if picture.path not in left_out), *labelled(AUGMENTED)]
 
 
 def compute(model: Any, paths: list[Path], size: tuple[int, int], precision: str) -> Iterator[dict[str, np.ndarray]]:

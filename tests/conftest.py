@@ -16,6 +16,7 @@ from stages.common import hardware, sources
 ROOT = Path(__file__).parents[1]
 PER_CLASS = 60
 FASHION = "fashion_mnist:3.0.1"
+CLASSES = ["Bag", "Coat", "Sandal"]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -45,6 +46,20 @@ def workspace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return tmp_path
+
+
+@pytest.fixture
+def tuning(workspace, fashion):
+    """A split project: 30 pictures of each of three classes in train, 10 in val and in test."""
+    for label in CLASSES:
+        files = sorted((fashion[0] / "train" / label).iterdir())
+        for part, chosen in (("train", files[:30]), ("val", files[30:40]), ("test", files[40:50])):
+            (workspace / "data/split" / part / label).mkdir(parents=True)
+            for path in chosen:
+                shutil.copy(path, workspace / "data/split" / part / label)
+    (workspace / "data/augmented").mkdir()
+    (workspace / "data/augmented/.left_out.csv").write_text("picture\n")
+    return workspace
 
 
 def wanted(**changes: object) -> download.Params:

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from stages import augment, extract
+from stages import augment
 from stages.common import seeds
 from stages.common.files import read_csv
 from stages.common.params import Base
-from stages.common.pictures import decode
+from stages.common.pictures import decode, listed
 from stages.common.transforms import PRESETS, Transforms, affine, apply, draw
 from tests.conftest import ROOT, run, save
 
@@ -56,7 +56,7 @@ def test_every_class_reaches_the_target(unbalanced, target, added, undersample):
     assert report["Bag"] == {"pictures": 20, "added": added["Bag"], "left_out": left_out}
     assert report["Coat"] == {"pictures": 7, "added": added["Coat"], "left_out": 0}
     # What the next stage takes to train on.
-    used = counts([picture.label for picture in extract.listed("train")])
+    used = counts([picture.label for picture in listed("train")])
     assert used == {label: row["pictures"] + row["added"] - row["left_out"] for label, row in report.items()}
 
 

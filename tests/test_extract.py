@@ -8,10 +8,10 @@ import tensorflow as tf
 import yaml
 
 from stages import extract
-from stages.common import backbone, mirrors
+from stages.common import backbone, mirrors, weights
 from stages.common.errors import StageError
-from stages.common.features import Features
 from stages.common.files import arrays_sha256
+from stages.common.inputs import Features
 from stages.common.params import Base
 from stages.common.pictures import decode
 from tests.conftest import ROOT, run
@@ -22,6 +22,13 @@ SMALL = {"image_size": [32, 32], "layers": ["block2_pool"], "pooling": "flatten"
 def params(**changes):
     section = yaml.safe_load((ROOT / "params.yaml").read_text())["extract"]
     return extract.Params(**{**section, **SMALL, **changes})
+
+
+def built(name, size, layers, pooling, precision="float32", source="random"):
+    network = backbone.network(name, size, precision)
+    model = backbone.body(network, name, size, layers, pooling)
+    weights.fill(network, name, source)
+    return model
 
 
 @pytest.fixture
@@ -49,7 +56,7 @@ def test_resizing_is_tensorflows_with_antialiasing(shape):
 
 def test_vgg16_features_are_keras_own(pictures):
     """The same layer of keras.applications.VGG16 with its own pre-processing and the pinned weights."""
-    model = backbone.build("VGG16", (64, 64), ["block4_pool"], "flatten", weights="imagenet")
+    model = built("VGG16", (64, 64), ["block4_pool"], "flatten", source="imagenet")
     own = keras.applications.VGG16(include_top=False, weights=None, input_shape=(64, 64, 3))
     trunk = model.get_layer("trunk")
     own.set_weights([*trunk.get_weights(), *own.get_weights()[len(trunk.get_weights()) :]])
@@ -70,7 +77,7 @@ def test_keras_own_weights_come_first(tmp_path, monkeypatch):
     whole.save_weights(tmp_path / "keras.weights.h5")
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", lambda *_, **__: str(tmp_path / "keras.weights.h5"))
     monkeypatch.setattr(mirrors, "vgg16_arrays", lambda folder: pytest.fail("a mirror was asked"))
-    model = backbone.build("VGG16", (32, 32), ["block1_pool"], "avg", weights="imagenet")
+    model = built("VGG16", (32, 32), ["block1_pool"], "avg", source="imagenet")
     assert (model.get_layer("trunk").get_weights()[0] == arrays[0] * 2).all()
 
 
@@ -82,12 +89,12 @@ def test_weights_that_nobody_has_are_named(monkeypatch):
     with pytest.raises(
         StageError, match=r"ImageNet weights of MobileNetV2 cannot be reached \(no route to host\): set"
     ):
-        backbone.build("MobileNetV2", (32, 32), ["block_1_expand_relu"], "avg", weights="imagenet")
+        built("MobileNetV2", (32, 32), ["block_1_expand_relu"], "avg", source="imagenet")
 
 
 def test_vgg16_weights_are_imagenets():
     """First values of the ImageNet model as they are published."""
-    model = backbone.build("VGG16", (32, 32), ["block5_pool"], "avg", weights="imagenet")
+    model = built("VGG16", (32, 32), ["block5_pool"], "avg", source="imagenet")
     weights = model.get_layer("trunk").get_weights()
     assert weights[0].ravel()[0] == np.float32(0.42947057)
     assert weights[1].ravel()[0] == np.float32(0.73429835)
@@ -98,7 +105,7 @@ def test_vgg16_weights_are_imagenets():
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_features_do_not_depend_on_the_neighbours(pictures, precision):
-    model = backbone.build("VGG16", (32, 32), ["block3_pool"], "flatten", precision, weights="imagenet")
+    model = built("VGG16", (32, 32), ["block3_pool"], "flatten", precision, source="imagenet")
 
     def rows(paths):
         return np.concatenate([batch["block3_pool"] for batch in extract.compute(model, paths, (32, 32), precision)])
@@ -113,7 +120,7 @@ def test_features_do_not_depend_on_the_neighbours(pictures, precision):
 def test_reduced_precision_is_near(pictures):
     features = {}
     for precision in ("float32", "mixed_bfloat16"):
-        model = backbone.build("VGG16", (64, 64), ["block4_pool"], "flatten", precision, weights="imagenet")
+        model = built("VGG16", (64, 64), ["block4_pool"], "flatten", precision, source="imagenet")
         features[precision] = next(extract.compute(model, pictures[:32], (64, 64), precision))["block4_pool"]
     exact, near = features["float32"], features["mixed_bfloat16"].astype(np.float32)
     assert np.linalg.norm(near - exact) < 0.02 * np.linalg.norm(exact)
@@ -128,14 +135,14 @@ def test_rows_layers_and_labels_stand_where_they_should(split):
     assert len(Features(split / "data/features", "val", ["block1_pool"])) == 20
     report = json.loads((split / "reports/extract.json").read_text())
     assert report["features"] == 16 * 16 * 64 + 8 * 8 * 128
-    model = backbone.build("VGG16", (32, 32), ["block1_pool"], "flatten")
+    model = built("VGG16", (32, 32), ["block1_pool"], "flatten")
     model.get_layer("trunk").set_weights(mirrors_first(4))
     expected = model(decode(split / train.paths[33])[None].astype(np.float32))["block1_pool"].numpy()
     assert np.abs(train.rows(np.array([33]))[:, : 16 * 16 * 64] - expected).max() < 1e-2
 
 
 def mirrors_first(count):
-    model = backbone.build("VGG16", (32, 32), ["block5_pool"], "avg", weights="imagenet")
+    model = built("VGG16", (32, 32), ["block5_pool"], "avg", source="imagenet")
     return model.get_layer("trunk").get_weights()[:count]
 
 

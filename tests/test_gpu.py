@@ -6,9 +6,9 @@ import tensorflow as tf
 import yaml
 
 from stages import extract, train
-from stages.common import backbone, hardware
-from stages.common.features import Features
+from stages.common import backbone, hardware, weights
 from stages.common.files import write_csv
+from stages.common.inputs import Features
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.gpu
@@ -20,7 +20,9 @@ def test_one_epoch_in_mixed_float16_with_memory_growth(pictures, tmp_path, capfd
     assert tf.config.experimental.get_memory_growth(gpus[0])
     assert hardware.precision("auto") == "mixed_float16"
     tf.debugging.set_log_device_placement(True)
-    model = backbone.build("VGG16", (64, 64), ["block4_pool"], "flatten", "mixed_float16", weights="imagenet")
+    network = backbone.network("VGG16", (64, 64), "mixed_float16")
+    weights.fill(network, "VGG16", "imagenet")
+    model = backbone.body(network, "VGG16", (64, 64), ["block4_pool"], "flatten")
     features = [batch["block4_pool"] for batch in extract.compute(model, pictures, (64, 64), "mixed_float16")]
     tf.debugging.set_log_device_placement(False)
     assert "device:GPU:0" in "".join(capfd.readouterr())
@@ -30,5 +32,5 @@ def test_one_epoch_in_mixed_float16_with_memory_growth(pictures, tmp_path, capfd
         write_csv(tmp_path / f"{part}.csv", ("sha256", "path", "label"), rows)
     both = [Features(tmp_path, part, ["block4_pool"]) for part in ("train", "val")]
     section = yaml.safe_load((ROOT / "params.yaml").read_text())["train"] | {"epochs": 1}
-    _, history = train.fit(train.Params(**section), *both, sorted(set(both[0].labels)), 1, lambda *_: None)
+    history = train.fit_head(train.Params(**section), *both, sorted(set(both[0].labels)), 1, lambda *_: None)[-1]
     assert np.isfinite(history["loss"]).all()

@@ -10,8 +10,8 @@ from tests.conftest import ROOT, run
 GOOD = yaml.safe_load((ROOT / "params.yaml").read_text())
 
 WRONG = [
-    ("train.drpout", 0.3, "train.drpout is unknown (allowed here: mode, head, "),
-    ("train.head.droput", 0.3, "train.head.droput is unknown (allowed here: type, hidden, dropout)"),
+    ("train.drpout", 0.3, "train.drpout is unknown (allowed here: epochs, patience, "),
+    ("train.head.droput", 0.3, "train.head.droput is unknown (allowed here: type, prepare, hidden, "),
     ("train.head.dropout", 1.5, "train.head.dropout is 1.5, but should be less than 1"),
     ("train.epochs", "fifty", "train.epochs is 'fifty', but should be a valid integer"),
     ("train.epochs", True, "train.epochs is True, but should be a valid integer"),
@@ -33,13 +33,23 @@ WRONG = [
     ("split.method", "fixed", "split.fixed is None, but method fixed needs the numbers of pictures of each class"),
     ("split.group", "(", "split.group is '(', but it is no regular expression"),
     ("augment.hue", 0.7, "augment.hue is 0.7, but should be less than or equal to 0.5"),
-    ("augment.rotatoin", 3, "augment.rotatoin is unknown (allowed here: target, undersample, preset, rotation"),
+    ("augment.rotatoin", 3, "augment.rotatoin is unknown (allowed here: preset, rotation"),
     ("split.ratio", [0.9, 0.1], "split.ratio is [0.9, 0.1], but"),
     ("augment.target", "most", "augment.target is 'most', but should be 'max' or 'none' or should be a valid integer"),
     ("augment.target", 0, "augment.target is 0, but should be 'max' or 'none' or should be greater than or equal to 1"),
     ("extract.image_size", [0, 64], "extract.image_size.0 is 0, but should be greater than or equal to 1"),
     ("train.head.hidden", [256, 0], "train.head.hidden.1 is 0, but should be greater than or equal to 1"),
-    ("train.head", 7, "train.head is 7, but should be a valid dictionary or instance of DenseHead"),
+    ("train.head", 7, "train.head is 7, but should be a valid dictionary or instance of Head"),
+    ("train.head.C", 1.0, "train.head.C is 1.0, but should be a valid list"),
+    ("train.head.prepare", ["l2", "l2"], "train.head.prepare is ['l2', 'l2'], but each step may stand there once"),
+    ("train.head.type", "svm", "train.head.type is 'svm', but should be 'dense', 'logistic', 'linear_svm', 'rbf_svm'"),
+    ("train.fine_tune.unfreeze", "", "train.fine_tune.unfreeze is '', but must be all, the name of a layer"),
+    (
+        "train.fine_tune.online.rotatoin",
+        3,
+        "train.fine_tune.online.rotatoin is unknown (allowed here: preset, rotation",
+    ),
+    ("train.schedule", "step", "train.schedule is 'step', but should be 'constant', 'cosine' or 'plateau'"),
     ("export.formats", ["onx"], "export.formats.0 is 'onx', but should be 'saved_model'"),
     ("export.register", 3, "export.register is 3, but should be a valid string"),
     ("base.seed", -1, "base.seed is -1, but should be greater than or equal to 0"),
@@ -75,6 +85,22 @@ def test_a_wrong_value_is_named(key, value, sentence):
         params.check(changed(key, value))
     assert sentence in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"mode": "fine_tune"}, "mode fine_tune needs a head of type dense: knn has no gradient"),
+        ({"label_smoothing": 0.1}, "label_smoothing is for a head of type dense, not for knn"),
+    ],
+)
+def test_values_that_do_not_go_together_are_named(changes, sentence):
+    content = copy.deepcopy(GOOD)
+    content["train"] |= changes
+    content["train"]["head"]["type"] = "knn"
+    with pytest.raises(StageError, match=sentence) as error:
+        params.check(content)
+    assert len(str(error.value)) < 200
 
 
 def test_a_missing_key_is_named():

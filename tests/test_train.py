@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax, softmax
 
 from stages import train
-from stages.common import classifier, hardware, heads
-from stages.common.features import Features
+from stages.common import classifier, hardware
+from stages.common.batches import Batches
+from stages.common.calibration import fit_temperature
 from stages.common.files import read_csv
+from stages.common.inputs import Features
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +22,7 @@ def features(project):
 
 
 def params(**changes):
-    head = {"type": "dense", "hidden": [32], "dropout": 0.2}
+    head = {"type": "dense", "hidden": [32], "dropout": 0.2, **changes.pop("head", {})}
     known = {"mode": "head", "head": head, "epochs": 4, "patience": 5, "batch_size": 32, "optimizer": "adam"}
     return train.Params(**{**known, "learning_rate": 0.001, **changes})
 
@@ -28,7 +30,7 @@ def params(**changes):
 def fitted(features, seed=1, **changes):
     hardware.prepare(seed)
     logged = []
-    head, history = train.fit(
+    _, head, history = train.fit_head(
         params(**changes), *features, seed, lambda epoch, metrics: logged.append((epoch, metrics))
     )
     return head, history, logged
@@ -65,18 +67,18 @@ def test_every_optimizer_lowers_the_loss(features, optimizer):
 
 
 def test_an_epoch_sees_every_row_once_in_an_order_of_its_own(features):
-    batches = heads.Batches(features[0], features[2], 32, seed=1)
+    batches = Batches(features[0], features[2], 32, seed=1)
     orders = []
-    for _ in range(2):
+    for epoch in range(2):
+        batches.start(epoch)
         orders.append(batches.order)
-        labels = np.concatenate([batches[number][1] for number in range(len(batches))])
+        labels = np.concatenate([batches[number][1].argmax(axis=1) for number in range(len(batches))])
         assert sorted(labels) == sorted(features[0].numbers(features[2]))
-        batches.on_epoch_end()
     assert (orders[0] != orders[1]).any()
     first, numbers = batches[0]
     rows = np.sort(batches.order[:32])
     assert (first == features[0].rows(rows)).all()
-    assert [features[2][number] for number in numbers] == [features[0].labels[row] for row in rows]
+    assert [features[2][number] for number in numbers.argmax(axis=1)] == [features[0].labels[row] for row in rows]
 
 
 @settings(max_examples=20, deadline=None)
@@ -85,7 +87,7 @@ def test_the_temperature_that_was_put_in_is_found(temperature, seed):
     random = np.random.default_rng(seed)
     logits = random.normal(size=(4000, 5)) * 2
     labels = np.array([random.choice(5, p=row) for row in softmax(logits, axis=1)])
-    assert train.fit_temperature(logits * temperature, labels) == pytest.approx(temperature, rel=0.15)
+    assert fit_temperature(logits * temperature, labels) == pytest.approx(temperature, rel=0.15)
 
 
 def test_the_outputs_say_what_happened(project):
@@ -100,7 +102,7 @@ def test_the_outputs_say_what_happened(project):
 
 def test_a_saved_model_says_the_same_when_loaded(project, features):
     model = classifier.Classifier.load(project / "models")
-    probabilities = model.probabilities(features[1].rows())
+    probabilities = model.probabilities(features[1])
     assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     report = json.loads((project / "reports/train.json").read_text())
     accuracy = (probabilities.argmax(axis=1) == features[1].numbers(model.classes)).mean()

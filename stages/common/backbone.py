@@ -1,23 +1,17 @@
-"""The frozen part of a model: raw RGB pixels of any size in, features of a pretrained network out.
+"""Networks of keras.applications, whole and in parts: raw RGB pixels of any size in, features of named layers out.
 
-Resizing and the network's own pre-processing are layers of it, so that extraction, evaluation, the exported model and
-a prediction do the same to every pixel.
+Resizing and the network's own pre-processing are layers, so that extraction, training, evaluation, the exported model
+and a prediction do the same to every pixel.
 """
 
-import os
-import socket
 import sys
-from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
+from keras.src.backend.common import global_state
 
-from stages.common import mirrors
 from stages.common.errors import StageError
-
-SECONDS_TO_ANSWER = 10.0
 
 
 @keras.saving.register_keras_serializable("darkroom")
@@ -75,92 +69,70 @@ class Preprocess(keras.layers.Layer):
         return {**super().get_config(), "network": self.network}
 
 
-def build(
-    network: str,
-    image_size: tuple[int, int],
-    layers: list[str],
-    pooling: str,
-    precision: str = "float32",
-    weights: str = "random",
-) -> keras.Model:
-    """A network of keras.applications up to the named layers.
+def names() -> list[str]:
+    """The networks of keras.applications."""
+    return sorted(name for name in dir(keras.applications) if name[0].isupper())
+
+
+def network(name: str, image_size: tuple[int, int], precision: str = "float32") -> keras.Model:
+    """A network of keras.applications without its classifier, with random weights: prepared pixels to its last maps.
+
+    Raises:
+        StageError: there is none of that name, or pictures of `image_size` (height, width) are too small for it.
+    """
+    if name not in names():
+        raise StageError(f"extract.backbone {name} is not in keras.applications: choose one of {', '.join(names())}.")
+    policy, uids = keras.config.dtype_policy(), global_state.get_global_attribute("object_name_uids")
+    keras.config.set_dtype_policy(precision)
+    # Layers that a network does not name (conv2d_3) are numbered from the start in each network, not in each process.
+    global_state.set_global_attribute("object_name_uids", None)
+    try:
+        return getattr(keras.applications, name)(include_top=False, weights=None, input_shape=(*image_size, 3))
+    except ValueError as error:
+        said = " ".join(str(error).split())
+        raise StageError(f"extract.image_size {list(image_size)} does not suit {name} ({said}).") from None
+    finally:
+        keras.config.set_dtype_policy(policy)
+        global_state.set_global_attribute("object_name_uids", uids)
+
+
+def outputs(whole: keras.Model) -> dict[str, Any]:
+    """What each layer of a network gives, by the layer's name, in the network's order."""
+    return {
+        layer.name: layer.output
+        for layer in whole.operations
+        if not isinstance(layer, keras.layers.InputLayer | keras.Model)  # a model's own output is not its call's
+    }
+
+
+def body(whole: keras.Model, name: str, image_size: tuple[int, int], layers: list[str], pooling: str) -> keras.Model:
+    """A network from raw pixels up to the named layers.
 
     Args:
-        network: its name there.
+        whole: what `network` gave, whose weights it shares.
+        name: the network's.
         image_size: height and width to which pictures are resized.
         layers: whose outputs are the features.
         pooling: avg, max or flatten.
-        precision: a dtype policy.
-        weights: random, to be set or loaded by the caller, or imagenet.
 
     Returns:
         A model from pixels (batch, height, width, 3), 0 to 255, to a dictionary: layer name to float32 features of
         shape (batch, n).
 
     Raises:
-        StageError: no such network or layer, or the pictures are too small for it, or its weights are out of reach.
+        StageError: no such layer.
     """
-    if network not in names():
-        raise StageError(
-            f"extract.backbone {network} is not in keras.applications: choose one of {', '.join(names())}."
-        )
-    whole = _whole(network, image_size, precision)
-    known = [layer.name for layer in whole.layers[1:]]
+    known = outputs(whole)
     for layer in layers:
         if layer not in known:
-            raise StageError(f"extract.layers: {network} has no layer {layer}; it has {', '.join(known)}.")
-    if weights == "imagenet":
-        whole.set_weights(_imagenet(network, image_size))
-    trunk = keras.Model(whole.input, [whole.get_layer(layer).output for layer in layers], name="trunk")
+            raise StageError(f"extract.layers: {name} has no layer {layer}; it has {', '.join(known)}.")
+    trunk = keras.Model(whole.input, [known[layer] for layer in layers], name="trunk")
     pixels = keras.Input((None, None, 3), name="pixels")
-    prepared = Preprocess(network, name="preprocess")(Resize(image_size, name="resize")(pixels))
-    outputs = trunk(prepared)
-    return keras.Model(pixels, {layer: _pool(output, pooling) for layer, output in zip(layers, outputs, strict=True)})
+    maps = trunk(Preprocess(name, name="preprocess")(Resize(image_size, name="resize")(pixels)))
+    return keras.Model(pixels, {layer: pool(output, pooling) for layer, output in zip(layers, maps, strict=True)})
 
 
-def names() -> list[str]:
-    """The networks of keras.applications."""
-    return sorted(name for name in dir(keras.applications) if name[0].isupper())
-
-
-def _pool(maps: Any, pooling: str) -> Any:
+def pool(maps: Any, pooling: str) -> Any:
     """(batch, height, width, channels) in any precision to float32 (batch, n)."""
     kinds = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
     return kinds.get(pooling, keras.layers.Flatten)(dtype="float32")(maps)
-
-
-def _whole(network: str, image_size: tuple[int, int], precision: str) -> keras.Model:
-    """The network without its classifier, with random weights."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision)
-    try:
-        return getattr(keras.applications, network)(include_top=False, weights=None, input_shape=(*image_size, 3))
-    except ValueError as error:
-        said = " ".join(str(error).split())
-        raise StageError(f"extract.image_size {list(image_size)} does not suit {network} ({said}).") from None
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
-def _imagenet(network: str, image_size: tuple[int, int]) -> list[np.ndarray]:
-    """ImageNet weights in the order of the network's own: Keras', or for VGG16 a mirror's where Keras' host is silent.
-
-    Raises:
-        StageError: they are to be had from neither.
-    """
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(SECONDS_TO_ANSWER)
-    try:
-        make = getattr(keras.applications, network)
-        return make(include_top=False, weights="imagenet", input_shape=(*image_size, 3)).get_weights()
-    except Exception as error:  # Keras raises a plain Exception when a download fails
-        if network != "VGG16":
-            said = " ".join(str(error).split())
-            raise StageError(
-                f"ImageNet weights of {network} cannot be reached ({said}): set extract.weights to random, or "
-                "extract.backbone to VGG16, whose weights a mirror has."
-            ) from None
-    finally:
-        socket.setdefaulttimeout(before)
-    keras_home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
-    return mirrors.vgg16_arrays(keras_home / "models")

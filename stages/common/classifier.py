@@ -2,7 +2,7 @@
 
     models/model.json           how backbone and head are built, class names, temperature
     models/classes.json         class names by number, for whoever wants nothing else
-    models/backbone.weights.h5  equal for all heads on the same features, so DVC keeps it once
+    models/backbone.weights.h5  the whole network's; equal for all heads on the same features, so DVC keeps it once
     models/head.weights.h5
 
 Weights and settings are equal byte for byte when a training is repeated; a `.keras` file would hold the date.
@@ -11,6 +11,7 @@ Weights and settings are equal byte for byte when a training is repeated; a `.ke
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ import numpy as np
 
 from stages.common.errors import StageError
 from stages.common.files import link_or_copy, sha256, write_json
+from stages.common.inputs import Features, Inputs, Pictures
+from stages.common.paths import FEATURES
+from stages.common.pictures import listed
 
 if TYPE_CHECKING:
     import keras
@@ -47,29 +51,15 @@ def settings(folder: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Classifier:
-    """A trained head with everything that a prediction needs besides it."""
+    """A trained model: what `model.json` says, a head, and the file with the weights of the whole network.
 
+    The head begins at the features of the layers in `settings["layers"]`. After fine-tuning a part of the network
+    belongs to what begins there, from `settings["tuned"]["start"]` on; null there, and no layers, mean the pixels.
+    """
+
+    settings: dict[str, Any]
     head: "keras.Model"
-    head_settings: dict[str, Any]
-    backbone_settings: dict[str, Any]
-    backbone_weights: Path
-    classes: list[str]
-    temperature: float
-
-    def save(self, folder: Path) -> None:
-        """Write the model's files into an empty folder."""
-        write_json(
-            folder / SETTINGS,
-            {
-                "backbone": self.backbone_settings,
-                "head": self.head_settings,
-                "classes": self.classes,
-                "temperature": self.temperature,
-            },
-        )
-        write_json(folder / CLASSES, self.classes)
-        link_or_copy(self.backbone_weights, folder / BACKBONE)
-        self.head.save_weights(folder / HEAD)
+    weights: Path
 
     @classmethod
     def load(cls, folder: Path) -> "Classifier":
@@ -77,16 +67,70 @@ class Classifier:
         from stages.common import heads
 
         said = settings(folder)
-        head = heads.build(said["head"], said["backbone"]["features"], len(said["classes"]))
+        head = heads.build(said["head"], said["features"], len(said["classes"]))
         head.load_weights(folder / HEAD)
-        return cls(head, said["head"], said["backbone"], folder / BACKBONE, said["classes"], said["temperature"])
+        return cls(said, head, folder / BACKBONE)
 
-    def probabilities(self, features: np.ndarray) -> np.ndarray:
-        """Calibrated probabilities (pictures, classes) as float32 from features (pictures, n)."""
-        from keras import ops
+    def save(self, folder: Path) -> None:
+        """Write the model's files into a folder, which may hold the network's weights already."""
+        write_json(folder / SETTINGS, self.settings)
+        write_json(folder / CLASSES, self.classes)
+        if self.weights != folder / BACKBONE:
+            link_or_copy(self.weights, folder / BACKBONE)
+        self.head.save_weights(folder / HEAD)
 
-        logits = self.head.predict(features.astype(np.float32), batch_size=512, verbose=0)
-        return np.asarray(ops.convert_to_numpy(ops.softmax(logits / self.temperature)))
+    @property
+    def classes(self) -> list[str]:
+        """Class names by number."""
+        return list(self.settings["classes"])
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by."""
+        return float(self.settings["temperature"])
+
+    def inputs(self, part: str) -> Inputs:
+        """The rows of a split on which the model's head begins: features, or pictures."""
+        if self.settings["layers"]:
+            return Features(FEATURES, part, self.settings["layers"])
+        height, width = self.settings["backbone"]["image_size"]
+        return Pictures(listed(part), (height, width))
+
+    def logits(self, inputs: Inputs) -> np.ndarray:
+        """(rows, classes), before calibration."""
+        from stages.common import heads
+
+        return heads.run(self.top, inputs)
+
+    def probabilities(self, inputs: Inputs) -> np.ndarray:
+        """Calibrated probabilities (rows, classes) as float32."""
+        from scipy.special import softmax
+
+        return softmax(self.logits(inputs) / np.float32(self.temperature), axis=1)
+
+    @cached_property
+    def network(self) -> "keras.Model":
+        """The whole network in float32, with its weights."""
+        from stages.common import backbone
+
+        height, width = self.settings["backbone"]["image_size"]
+        network = backbone.network(self.settings["backbone"]["backbone"], (height, width))
+        network.load_weights(self.weights)
+        return network
+
+    @cached_property
+    def top(self) -> "keras.Model":
+        """From the rows of `inputs` to logits: the head, and what was fine-tuned below it."""
+        import keras
+
+        from stages.common import cut
+
+        tuned = self.settings["tuned"]
+        if tuned is None:
+            return self.head
+        rows, maps = cut.entry(self.network, self.settings["backbone"]["backbone"], tuned["start"])
+        features = cut.features(self.network, tuned["start"], tuned["top"], tuned["pooling"], maps)
+        return keras.Model(rows, self.head(features))
 
     def whole(self) -> "keras.Model":
         """One float32 model from raw RGB pixels (batch, any height, any width, 3), 0 to 255, to probabilities."""
@@ -94,12 +138,16 @@ class Classifier:
 
         from stages.common import backbone
 
-        said = self.backbone_settings
+        said = self.settings["backbone"]
         height, width = said["image_size"]
-        trunk = backbone.build(said["backbone"], (height, width), said["layers"], said["pooling"])
-        trunk.load_weights(self.backbone_weights)
-        features = trunk(trunk.input)
-        parts = [features[layer] for layer in said["layers"]]
-        joined = keras.layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
-        scaled = keras.layers.Rescaling(1 / self.temperature, dtype="float32")(self.head(joined))
-        return keras.Model(trunk.input, keras.layers.Softmax(dtype="float32", name="probabilities")(scaled))
+        layers = self.settings["layers"]
+        if layers:
+            body = backbone.body(self.network, said["backbone"], (height, width), layers, said["pooling"])
+            pixels = body.input
+            parts = [body(pixels)[layer] for layer in layers]
+            rows = keras.layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
+        else:
+            pixels = keras.Input((None, None, 3), name="pixels")
+            rows = backbone.Resize((height, width), name="resize")(pixels)
+        scaled = keras.layers.Rescaling(1 / self.temperature, dtype="float32")(self.top(rows))
+        return keras.Model(pixels, keras.layers.Softmax(dtype="float32", name="probabilities")(scaled))

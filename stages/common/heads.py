@@ -1,58 +1,205 @@
-"""What is trained on the features of a frozen backbone: features in, logits out."""
+"""What is trained on features: features in, logits out. Every kind of head is a Keras model, so that all are saved,
+exported and used in one way; scikit-learn fits the classical ones (see classical.py).
+"""
 
+import math
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import ops
 
-from stages.common import seeds
-from stages.common.features import Features
+from stages.common.errors import StageError
+from stages.common.inputs import Inputs
+
+STEPS = {  # how features are prepared where `prepare` is null
+    "dense": ["one"],
+    "logistic": ["sqrt", "l2"],
+    "linear_svm": ["sqrt", "l2"],
+    "rbf_svm": ["sqrt", "l2"],
+    "knn": ["sqrt", "l2"],
+    "tree": ["l2"],
+    "forest": ["sqrt", "l2"],
+}
+
+BATCH = 512  # rows at a time, …
+VALUES = 2**22  # … but not many more numbers than this
+LEAST_VARIANCE = 1e-4  # of a feature, as a share of the mean over all features
 
 
-def build(settings: dict[str, Any], features: int, classes: int) -> keras.Model:
-    """A dense head: scaled features, then hidden dense layers with relu, then logits; dropout before each.
+def build(settings: dict[str, Any], features: int, classes: int, prepared: keras.Model | None = None) -> keras.Model:
+    """A head with untrained weights: features (batch, features) to float32 logits (batch, classes).
 
-    One mean and one variance for all features, part of the weights (see `fit_scale`): a scale for each would blow up
-    those that hardly vary in training.
+    Args:
+        settings: those of params.yaml, and for a classical head what its fit came to.
+        features: how many a row has.
+        classes: how many there are.
+        prepared: its first part where that is there already.
     """
+    prepared = prepared or prepare(settings, features)
+    return keras.Model(prepared.input, _KINDS[settings["type"]](settings, classes, prepared.output), name="head")
+
+
+def prepare(settings: dict[str, Any], features: int) -> keras.Model:
+    """The first part of a head: features as the classifier proper sees them."""
     inputs = keras.Input((features,), name="features")
-    x = keras.layers.Normalization(axis=None, name="scale")(inputs)
-    for units in settings["hidden"]:
-        x = keras.layers.Dropout(settings["dropout"])(x)
-        x = keras.layers.Dense(units, activation="relu")(x)
-    x = keras.layers.Dropout(settings["dropout"])(x)
-    return keras.Model(inputs, keras.layers.Dense(classes, name="logits")(x), name="head")
+    x = keras.layers.Identity(name="as_they_are")(inputs)
+    for step in STEPS[settings["type"]] if settings["prepare"] is None else settings["prepare"]:
+        x = _STEPS[step](name=step)(x)
+    return keras.Model(inputs, x)
 
 
-def fit_scale(head: keras.Model, features: Features) -> None:
-    """Set the head's mean and variance to those of the training features, a part of them in memory at a time."""
-    parts = tf.data.Dataset.from_generator(
-        lambda: (features.rows(slice(start, start + 1024)) for start in range(0, len(features), 1024)),
-        output_signature=tf.TensorSpec((None, head.input_shape[1]), tf.float32),
-    )
-    head.get_layer("scale").adapt(parts)
+def fit_scale(model: keras.Model, features: Inputs) -> None:
+    """Set means and variances in a head, or its first part, from the training features, some of them at a time."""
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            data = tf.data.Dataset.from_generator(
+                lambda: (features.rows(slice(start, start + 1024)) for start in range(0, len(features), 1024)),
+                output_signature=tf.TensorSpec((None, model.input_shape[1]), tf.float32),
+            )
+            layer.adapt(data.map(keras.Model(model.input, layer.input)))
+            mean, variance, *count = layer.get_weights()
+            # A feature that hardly varies in training must not blow up when it does later.
+            layer.set_weights([mean, np.maximum(variance, LEAST_VARIANCE * variance.mean()), *count])
+            layer.finalize_state()
 
 
-class Batches(keras.utils.PyDataset):
-    """Training batches, shuffled anew each epoch by the seed and the epoch's number, read from disk as they come."""
+def run(model: keras.Model, inputs: Inputs) -> np.ndarray:
+    """What a model says of all rows, as a prediction, some of them in memory at a time."""
+    if not len(inputs):
+        return np.zeros((0, *model.output_shape[1:]), np.float32)
+    batch = max(16, min(BATCH, VALUES // math.prod(model.input_shape[1:])))
+    starts = range(0, len(inputs), batch)
+    parts = [model(inputs.rows(slice(start, start + batch)), training=False) for start in starts]
+    return np.concatenate([ops.convert_to_numpy(part) for part in parts])
 
-    def __init__(self, features: Features, classes: list[str], size: int, seed: int) -> None:
-        super().__init__()
-        self.features, self.size, self.seed = features, size, seed
-        self.numbers = features.numbers(classes)
-        self.epoch = -1
-        self.on_epoch_end()
 
-    def __len__(self) -> int:
-        return -(-len(self.features) // self.size)
+def _dense(settings: dict[str, Any], classes: int, x: Any) -> Any:
+    """Hidden layers, dropout before each; with one sigmoid z the logits are (0, z), whose softmax is the sigmoid."""
+    # Layers have names, since Keras' numbers would depend on what else the process has built and are in the file.
+    for number, units in enumerate(settings["hidden"], start=1):
+        x = keras.layers.Dropout(settings["dropout"], name=f"dropout_{number}")(x)
+        x = keras.layers.Dense(units, name=f"hidden_{number}")(x)
+        x = keras.layers.BatchNormalization(name=f"batch_norm_{number}")(x) if settings["batch_norm"] else x
+        x = keras.layers.Activation(settings["activation"], name=f"activation_{number}")(x)
+    x = keras.layers.Dropout(settings["dropout"], name="dropout")(x)
+    if settings["output"] == "softmax":
+        return keras.layers.Dense(classes, name="logits")(x)
+    if classes != 2:
+        raise StageError(f"train.head.output sigmoid is for two classes, but there are {classes}: set it to softmax.")
+    z = keras.layers.Dense(1, name="logit")(x)
+    return ops.concatenate([ops.zeros_like(z), z], axis=1)
 
-    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Features (batch, n) and class numbers (batch,)."""
-        rows = np.sort(self.order[number * self.size : (number + 1) * self.size])
-        return self.features.rows(rows), self.numbers[rows]
 
-    def on_epoch_end(self) -> None:
-        """Draw the next epoch's order."""
-        self.epoch += 1
-        self.order = seeds.stream(self.seed, "shuffle", self.epoch).permutation(len(self.features))
+def _linear(settings: dict[str, Any], classes: int, x: Any) -> Any:
+    return keras.layers.Dense(classes, name="classifier")(x)
+
+
+def _kernel(settings: dict[str, Any], classes: int, x: Any) -> Any:
+    return keras.layers.Dense(classes, name="classifier")(Kernel(settings["fitted"]["vectors"], name="kernel")(x))
+
+
+def _neighbours(settings: dict[str, Any], classes: int, x: Any) -> Any:
+    return Neighbours(settings["fitted"]["vectors"], classes, settings["fitted"]["neighbours"], name="classifier")(x)
+
+
+def _trees(settings: dict[str, Any], classes: int, x: Any) -> Any:
+    sizes = {name: settings["fitted"][name] for name in ("roots", "nodes", "deepest", "floor")}
+    return Trees(classes=classes, **sizes, name="classifier")(x)
+
+
+class SignedRoot(keras.layers.Layer):
+    """The square root of each value, its sign kept."""
+
+    def call(self, x: Any) -> Any:
+        """Any shape to the same."""
+        return ops.sign(x) * ops.sqrt(ops.abs(x))
+
+
+class Kernel(keras.layers.Layer):
+    """exp(-gamma |x - v|^2) for each of the kept vectors: (batch, n) to (batch, vectors)."""
+
+    def __init__(self, vectors: int, **keywords: Any) -> None:
+        super().__init__(dtype="float32", **keywords)
+        self.count = vectors
+
+    def build(self, shape: tuple[int, ...]) -> None:
+        """Vectors (vectors, n) and gamma."""
+        self.vectors = self.add_weight(shape=(self.count, shape[-1]), trainable=False, name="vectors")
+        self.gamma = self.add_weight(shape=(), trainable=False, name="gamma")
+
+    def call(self, x: Any) -> Any:
+        """The kernel."""
+        return ops.exp(-self.gamma * squared_distances(x, self.vectors))
+
+
+class Neighbours(keras.layers.Layer):
+    """Logarithm of the share of each class among the k nearest training rows, with half a vote for every class."""
+
+    def __init__(self, vectors: int, classes: int, k: int, **keywords: Any) -> None:
+        super().__init__(dtype="float32", **keywords)
+        self.count, self.classes, self.k = vectors, classes, k
+
+    def build(self, shape: tuple[int, ...]) -> None:
+        """Training rows (vectors, n) and what each one's vote counts for each class (vectors, classes)."""
+        self.vectors = self.add_weight(shape=(self.count, shape[-1]), trainable=False, name="vectors")
+        self.votes = self.add_weight(shape=(self.count, self.classes), trainable=False, name="votes")
+
+    def call(self, x: Any) -> Any:
+        """(batch, n) to (batch, classes)."""
+        _, nearest = ops.top_k(-squared_distances(x, self.vectors), self.k)
+        votes = ops.sum(ops.take(self.votes, nearest, axis=0), axis=1) + 0.5
+        return ops.log(votes / ops.sum(votes, axis=1, keepdims=True))
+
+
+class Trees(keras.layers.Layer):
+    """Logarithm of the mean over decision trees of the shares of classes in the leaf that a row comes to."""
+
+    def __init__(self, roots: int, nodes: int, deepest: int, classes: int, floor: float, **keywords: Any) -> None:
+        super().__init__(dtype="float32", **keywords)
+        self.sizes, self.deepest, self.floor = (roots, nodes, classes), deepest, floor
+
+    def build(self, shape: tuple[int, ...]) -> None:
+        """All nodes of all trees in one list; a leaf is its own child."""
+        roots, nodes, classes = self.sizes
+        for name in ("feature", "left", "right"):
+            whole = self.add_weight(shape=(nodes,), dtype="int32", initializer="zeros", trainable=False, name=name)
+            setattr(self, name, whole)
+        self.roots = self.add_weight(shape=(roots,), dtype="int32", initializer="zeros", trainable=False, name="roots")
+        self.threshold = self.add_weight(shape=(nodes,), trainable=False, name="threshold")
+        self.shares = self.add_weight(shape=(nodes, classes), trainable=False, name="shares")
+
+    def call(self, x: Any) -> Any:
+        """(batch, n) to (batch, classes): all rows go down all trees, a level at a time."""
+        node = ops.tile(self.roots[None], (ops.shape(x)[0], 1))
+        for _ in range(self.deepest):
+            value = ops.take_along_axis(x, ops.take(self.feature, node), axis=1)
+            left = value <= ops.take(self.threshold, node)
+            node = ops.where(left, ops.take(self.left, node), ops.take(self.right, node))
+        shares = ops.mean(ops.take(self.shares, node, axis=0), axis=1) + self.floor
+        return ops.log(shares / ops.sum(shares, axis=1, keepdims=True))
+
+
+def squared_distances(x: Any, vectors: Any) -> Any:
+    """(batch, n) and (vectors, n) to (batch, vectors)."""
+    both = ops.sum(x * x, axis=1, keepdims=True) + ops.sum(vectors * vectors, axis=1)
+    return ops.maximum(both - 2 * ops.matmul(x, ops.transpose(vectors)), 0.0)
+
+
+_STEPS: dict[str, Any] = {
+    "sqrt": SignedRoot,
+    "l2": keras.layers.UnitNormalization,
+    "each": keras.layers.Normalization,
+    # One mean and one variance for all features: a scale for each would blow up those that hardly vary in training.
+    "one": lambda name: keras.layers.Normalization(axis=None, name=name),
+}
+_KINDS = {
+    "dense": _dense,
+    "logistic": _linear,
+    "linear_svm": _linear,
+    "rbf_svm": _kernel,
+    "knn": _neighbours,
+    "tree": _trees,
+    "forest": _trees,
+}

@@ -6,7 +6,7 @@ Each stage owns the model of its own section (`Params` in its script); this modu
 import importlib
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from stages.common.errors import StageError
 from stages.common.paths import PARAMS
 
+Pooling = Literal["avg", "max", "flatten"]
 STAGES = ("download", "split", "augment", "extract", "train", "evaluate", "export")
 
 
@@ -98,6 +99,8 @@ def _sentences(name: str, model: type[BaseModel], section: Any, error: Validatio
             special.append(f"{key} is missing")
         elif item["type"] == "extra_forbidden":
             special.append(f"{key} is unknown (allowed here: {', '.join(_fields(model, above))})")
+        elif item["type"] == "value_error" and item["input"] is section:
+            special.append(f"{name}: {item['ctx']['error']}")  # keys that do not go together; all would be shown
         else:
             text = str(item["ctx"]["error"]) if item["type"] == "value_error" else item["msg"]
             key = ".".join(map(str, (name, *_known(item["loc"], section))))

@@ -9,6 +9,7 @@ SPLIT = Path("data/split")
 AUGMENTED = Path("data/augmented")
 LEFT_OUT = ".left_out.csv"  # in AUGMENTED; hidden, since no class is
 FEATURES = Path("data/features")
+WEIGHTS = Path("data/weights")  # the user's own: weights files, earlier models
 MODELS = Path("models")
 SAVED_MODEL = Path("exports/saved_model")
 EXPORTED_CLASSES = Path("exports/classes.json")

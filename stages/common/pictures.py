@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from stages.common.errors import StageError
+from stages.common.files import read_csv
+from stages.common.paths import AUGMENTED, LEFT_OUT, SPLIT
 
 # What is taken for a picture, by Pillow's name, with the endings of its file names. Others, some of which would start
 # programs, are not even looked at.
@@ -52,6 +54,15 @@ def labelled(folder: Path) -> list[Picture]:
         for path in sorted(classes.rglob("*"))
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
+
+
+def listed(part: str) -> list[Picture]:
+    """Pictures of a split in canonical order; of train without those left out, and with the augmented ones."""
+    pictures = labelled(SPLIT / part)
+    if part != "train":
+        return pictures
+    left_out = {SPLIT / part / row["picture"] for row in read_csv(AUGMENTED / LEFT_OUT)}
+    return [*(picture for picture in pictures if picture.path not in left_out), *labelled(AUGMENTED)]
 
 
 def decode(source: Path | bytes, min_side: int = 1, max_pixels: float = math.inf) -> np.ndarray:

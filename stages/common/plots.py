@@ -16,6 +16,7 @@ matplotlib.rcParams["text.parse_math"] = False  # class names may hold a $
 import matplotlib.pyplot as plt
 
 TEMPLATE = Path(__file__).with_name("report.html")
+OF_EPOCHS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
 BLUE, ORANGE, GREEN = "#3b6ea8", "#d9822b", "#4d9078"
 
 
@@ -64,16 +65,24 @@ def per_class(rows: Sequence[tuple[str, float, float, float, int]], target: Path
 
 
 def curves(history: Sequence[dict[str, str]], target: Path) -> None:
-    """Loss and accuracy by epoch, training and validation; the best epoch is marked."""
+    """Loss and accuracy by epoch, training and validation; the best epoch is marked.
+
+    A classical head has no epochs: there, by the values of its knob that were tried.
+    """
     epochs = [int(row["epoch"]) for row in history]
+    knob = next((name for name in history[0] if name not in OF_EPOCHS), None)
+    trained = "train" if knob else "train (with dropout)"
     best = min(history, key=lambda row: float(row["val_loss"]))
     figure, both = plt.subplots(1, 2, figsize=(9, 3.4))
     for axes, name in zip(both, ("loss", "accuracy"), strict=True):
-        axes.plot(epochs, [float(row[name]) for row in history], color=BLUE, marker=".", label="train (with dropout)")
+        axes.plot(epochs, [float(row[name]) for row in history], color=BLUE, marker=".", label=trained)
         axes.plot(epochs, [float(row[f"val_{name}"]) for row in history], color=ORANGE, marker=".", label="val")
-        axes.axvline(int(best["epoch"]), color="grey", linestyle=":", label="best epoch")
-        axes.set(xlabel="epoch", title=name.capitalize())
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.axvline(int(best["epoch"]), color="grey", linestyle=":", label="best")
+        axes.set(xlabel=knob or "epoch", title=name.capitalize())
+        if knob:
+            axes.set_xticks(epochs, [f"{float(row[knob]):g}" for row in history])
+        else:
+            axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
     both[0].legend(frameon=False)
     _save(figure, target)

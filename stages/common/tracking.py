@@ -21,7 +21,7 @@ import yaml
 
 from stages.common import classifier, params, paths
 from stages.common.errors import StageError
-from stages.common.files import read_csv, sha256
+from stages.common.files import read_csv, sha256, whole_folder
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -150,7 +150,8 @@ def log_export(register: str | None, seconds: float | None = None) -> None:
             signature=ModelSignature(Schema([pixels]), Schema([probabilities])),
             registered_model_name=register,
             pip_requirements=[f"tensorflow=={tf.__version__}"],
-            extra_files=[str(paths.EXPORTED_CLASSES)],
+            # With the files of models/ the model can be gone on from (see extract.weights).
+            extra_files=[str(path) for path in sorted(paths.MODELS.iterdir())],
         )
         if register:
             client = mlflow.MlflowClient()
@@ -159,6 +160,26 @@ def log_export(register: str | None, seconds: float | None = None) -> None:
         _log_seconds("export_seconds", seconds)
 
     _add_once(EXPORT, [paths.EXPORT_REPORT], add)
+
+
+def download(address: str) -> Path:
+    """The folder of a model in MLflow, copied below the cache.
+
+    Raises:
+        StageError: the store has no such model, or does not answer.
+    """
+    connect()
+    import mlflow
+
+    target = paths.cache() / "models" / hashlib.sha256(f"{store()} {address}".encode()).hexdigest()[:24]
+    try:
+        # A name's version or alias may have come to mean another model since the last time.
+        with whole_folder(target) as folder:
+            mlflow.artifacts.download_artifacts(address, dst_path=str(folder))
+    except Exception as error:  # whatever a store on a network may raise
+        said = " ".join(str(error).split())[:200]
+        raise StageError(f"extract.weights: MLflow at {store()} does not give {address} ({said}).") from None
+    return target
 
 
 def _log_seconds(name: str, seconds: float | None) -> None:

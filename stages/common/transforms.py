@@ -5,9 +5,15 @@ All geometry is one affine map, so that a picture is resampled once.
 
 import functools
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
+from pydantic import Field
+
+from stages.common import seeds
+from stages.common.params import Section
+
+Share = Annotated[float | None, Field(None, ge=0, le=1)]
 
 
 class Transforms(NamedTuple):
@@ -38,6 +44,33 @@ PRESETS = {
 }
 
 
+class Changes(Section):
+    """Keys of params.yaml that choose transforms: a preset, and what replaces its values where it is not null."""
+
+    preset: Literal["tutorial", "none"] = "none"
+    rotation: Annotated[float | None, Field(None, ge=0, le=180)]
+    width_shift: Share
+    height_shift: Share
+    shear: Annotated[float | None, Field(None, ge=0, le=80)]
+    zoom: Annotated[float | None, Field(None, ge=0, lt=1)]
+    crop: Annotated[float | None, Field(None, ge=0, lt=1)]
+    horizontal_flip: bool | None = None
+    vertical_flip: bool | None = None
+    hue: Annotated[float | None, Field(None, ge=0, le=0.5)]
+    saturation: Share
+    colour_shift: Share
+    brightness: Share
+    contrast: Share
+    noise: Share
+    erasing: Share
+    fill: Literal["nearest", "constant", "reflect", "wrap"] | None = None
+
+    def transforms(self) -> Transforms:
+        """The preset with what replaces its values."""
+        own = {name: getattr(self, name) for name in Transforms._fields}
+        return PRESETS[self.preset]._replace(**{name: value for name, value in own.items() if value is not None})
+
+
 class Drawn(NamedTuple):
     """What is done to one picture."""
 
@@ -48,6 +81,16 @@ class Drawn(NamedTuple):
     contrast: float
     noise: float
     erased: tuple[int, int, int, int]  # top, bottom, left, right
+
+
+def change(images: np.ndarray, transforms: Transforms, seed: int, names: Sequence[tuple[str, int]]) -> np.ndarray:
+    """Pictures (batch, height, width, 3), 0 to 255, changed at random, as uint8.
+
+    What is drawn for a picture depends on the seed and its name alone: its content and the number of the change.
+    """
+    height, width = images.shape[1:3]
+    drawn = [draw(height, width, transforms, seeds.stream(seed, "augment", *name)) for name in names]
+    return apply(images, drawn, transforms.fill, [seeds.derive(seed, "noise", *name) for name in names])
 
 
 def draw(height: int, width: int, transforms: Transforms, random: np.random.Generator) -> Drawn:

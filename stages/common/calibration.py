@@ -1,0 +1,33 @@
+"""Temperature scaling: probabilities that say how often the model is right."""
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The temperature by which logits are divided, chosen for the lowest log loss.
+
+    Guo et al., On Calibration of Modern Neural Networks, 2017; with the targets of Platt, Probabilistic outputs for
+    support vector machines, 1999, which are a little short of certain: else a few pictures without a mistake would call
+    for a temperature of 0. Rounded, so that it is the same on every machine.
+
+    Args:
+        logits: (pictures, classes).
+        labels: class numbers (pictures,).
+    """
+    count, classes = logits.shape
+    doubt = 1 / (count + 2)
+
+    def loss(log_temperature: float) -> float:
+        logs = log_softmax(logits.astype(np.float64) / np.exp(log_temperature), axis=1)
+        right = logs[np.arange(count), labels]
+        wrong = (logs.sum(axis=1) - right) / (classes - 1)
+        return float(-((1 - doubt) * right + doubt * wrong).mean())
+
+    return float(f"{np.exp(minimize_scalar(loss, bounds=(-5, 5), method='bounded').x):.4g}")
+
+
+def log_loss(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Mean negative logarithm of the probability of the right class."""
+    return float(-log_softmax(logits.astype(np.float64), axis=1)[np.arange(len(labels)), labels].mean())

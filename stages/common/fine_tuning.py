@@ -1,0 +1,136 @@
+"""Fine-tuning: a head is warmed up on features of the frozen network, then the last layers of the network learn too.
+
+Yosinski et al., How transferable are features in deep neural networks?, 2014. Where every epoch sees the same pixels,
+only what is above the cut runs (see cut.py): the features below it come from `extract`.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+
+from stages.common import backbone, cut, hardware, heads, training
+from stages.common.batches import VAL_BATCH, Batches, ChangedPictures
+from stages.common.errors import StageError
+from stages.common.inputs import Features, Held, Inputs, Pictures
+from stages.common.paths import FEATURES
+from stages.common.pictures import listed
+from stages.common.train_params import Descent, FineTune, Head
+
+
+class Plan(NamedTuple):
+    """What of the network is trained, and from where it runs."""
+
+    below: str | None  # the last frozen layer before those that are trained
+    trained: list[str]
+    top: str  # whose pooled output the head takes
+    start: str | None  # the layer whose features an epoch begins with; None for the pixels
+    scored: str | None  # the same for evaluation, where pixels never change
+
+
+def plan(whole: keras.Model, how: FineTune, extracted: dict[str, Any]) -> Plan:
+    """Find the cut, and check that the features which it needs were extracted.
+
+    Raises:
+        StageError: they were not, or the names in the params are not those of layers.
+    """
+    below, trained = cut.before(whole, how.unfreeze)
+    known = list(backbone.outputs(whole))
+    top = how.top or known[-1]
+    if top not in known:
+        raise StageError(f"train.fine_tune.top: {extracted['backbone']} has no layer {top}; it has {', '.join(known)}.")
+    reached = {layer.name for layer in cut.part(whole, below, top).layers} if top != below else set()
+    trained = [name for name in trained if name in reached]
+    if not trained:
+        raise StageError(f"train.fine_tune: nothing is trained between {below} and top {top}: unfreeze more.")
+    here = below is not None and extracted["layers"] == [below] and extracted["pooling"] == "flatten"
+    if below and not here and not how.pixels_change():
+        raise StageError(
+            f"train.fine_tune.unfreeze {how.unfreeze} trains what comes after {below}, so that layer's features are "
+            f"needed: set extract.layers to [{below}] and extract.pooling to flatten."
+        )
+    return Plan(below, trained, top, None if how.pixels_change() else below, below if here else None)
+
+
+def fit(
+    how: FineTune, head: Head, descent: Descent, extracted: dict[str, Any], seed: int, folder: Path, log: training.Log
+) -> tuple[dict[str, Any], keras.Model, training.History, dict[str, Any]]:
+    """Warm up, then fine-tune; the epoch with the lowest validation loss stays, be it one of the warm-up.
+
+    Args:
+        how: what is unfrozen, and the second phase's own settings.
+        head: it must be a dense one.
+        descent: the settings of the warm-up; those that `how` does not have hold for both phases.
+        extracted: what `extract` reported.
+        seed: of the order of pictures and their changes.
+        folder: where the network's weights are written.
+        log: called after each epoch.
+
+    Returns:
+        Settings for `Classifier`, the head, the history of both phases, and what the report says besides.
+    """
+    name, (height, width) = extracted["backbone"], extracted["image_size"]
+    whole = backbone.network(name, (height, width), hardware.precision(how.precision))
+    whole.load_weights(FEATURES / "backbone.weights.h5")
+    chosen = plan(whole, how, extracted)
+    for layer in whole.layers:
+        layer.trainable = layer.name in chosen.trained  # batch normalisation is not: it stays as in a prediction
+
+    rows, maps = cut.entry(whole, name, chosen.start)
+    features = cut.features(whole, chosen.start, chosen.top, how.pooling, maps, chosen.below)
+    train, val = (_inputs(part, chosen.start, (height, width)) for part in ("train", "val"))
+    classes = sorted(set(train.labels))
+    weights = descent.weights_of(train.numbers(classes), len(classes))
+
+    frozen = keras.Model(rows, features)
+    if extracted["layers"] == [chosen.top] and extracted["pooling"] == how.pooling:
+        warm: list[Inputs] = [Features(FEATURES, part, extracted["layers"]) for part in ("train", "val")]
+    else:
+        warm = [Held(heads.run(frozen, inputs), inputs) for inputs in (train, val)]
+    settings = head.model_dump(by_alias=True)
+    top = heads.build(settings, features.shape[1], len(classes))
+    heads.fit_scale(top, warm[0])
+    history = training.fit(
+        top,
+        Batches(warm[0], classes, descent.batch_size, seed, weights),
+        Batches(warm[1], classes, VAL_BATCH),
+        descent,
+        log,
+    )
+    warmed_up = len(history["loss"])
+    before = [whole.get_weights(), top.get_weights()]
+
+    second = Descent(
+        **descent.model_dump(include=set(Descent.model_fields))
+        | {"epochs": how.epochs, "learning_rate": how.learning_rate, "batch_size": how.batch_size}
+    )
+    batches = (
+        ChangedPictures(
+            train, classes, how.batch_size, seed, weights, how.online.transforms(), how.mixup, how.cutmix
+        )
+        if isinstance(train, Pictures)
+        else Batches(train, classes, how.batch_size, seed, weights)
+    )  # fmt: skip
+    model = keras.Model(rows, top(features))
+    tuned = training.fit(model, batches, Batches(val, classes, how.batch_size), second, log, warmed_up)
+    if min(tuned["val_loss"]) > min(history["val_loss"]):
+        whole.set_weights(before[0])
+        top.set_weights(before[1])
+    history = {figure: history[figure] + tuned[figure] for figure in history}
+    whole.save_weights(folder / "backbone.weights.h5")
+    return (
+        {
+            "layers": [chosen.scored] if chosen.scored else [],
+            "tuned": {"start": chosen.scored, "top": chosen.top, "pooling": how.pooling},
+            "head": settings,
+            "features": int(features.shape[1]),
+            "classes": classes,
+        },
+        top,
+        history,
+        {"warm_up_epochs": warmed_up, "cut": chosen.below, "trained_layers": chosen.trained},
+    )
+
+
+def _inputs(part: str, start: str | None, size: tuple[int, int]) -> Inputs:
+    return Features(FEATURES, part, [start]) if start else Pictures(listed(part), size)

@@ -1,0 +1,60 @@
+"""Every head on the features that `extract` wrote: what it is worth on validation, how long it takes, how large it is.
+
+    python -m benchmarks.heads [TYPE…]
+
+The test split is not read. Seconds are also given as multiples of the time for reading the features and predicting
+them once with a linear head, measured in the same run.
+"""
+
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from stages import train
+from stages.common import hardware, params
+from stages.common.calibration import fit_temperature, log_loss
+from stages.common.inputs import Features
+from stages.common.paths import EXTRACT_REPORT, FEATURES
+
+
+def main() -> None:
+    """Print a row of a Markdown table for each head."""
+    hardware.prepare(42)
+    from stages.common import heads
+
+    extracted = json.loads(EXTRACT_REPORT.read_text())
+    rows, val = (Features(FEATURES, part, extracted["layers"]) for part in ("train", "val"))
+    classes = sorted(set(rows.labels))
+    section = params.check(params.load())["train"].model_dump(by_alias=True)
+    once = {"type": "logistic", "prepare": None}
+    linear = heads.build(once, rows.rows(slice(0, 1)).shape[1], len(classes))
+    started = time.perf_counter()
+    heads.run(linear, rows)
+    unit = time.perf_counter() - started
+    print(f"{len(rows):,} training and {len(val):,} validation rows of {extracted['features']:,}; unit {unit:.2f} s\n")
+    print("| head | chosen | accuracy (val) | log loss (val) | seconds | units | MB |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for kind in sys.argv[1:] or heads.STEPS:
+        settings = train.Params(**{**section, "head": {**section["head"], "type": kind}})
+        hardware.prepare(42)
+        started = time.perf_counter()
+        known, head, history = train.fit_head(settings, rows, val, classes, 42, lambda *_: None)
+        seconds = time.perf_counter() - started
+        logits, labels = heads.run(head, val), val.numbers(classes)
+        loss = log_loss(logits / fit_temperature(logits, labels), labels)
+        right = float((logits.argmax(axis=1) == labels).mean())
+        with tempfile.TemporaryDirectory() as folder:
+            head.save_weights(Path(folder) / "head.weights.h5")
+            size = (Path(folder) / "head.weights.h5").stat().st_size / 1e6
+        value = next(iter(known["fitted"].items())) if "fitted" in known else ("epochs", len(history["loss"]))
+        print(
+            f"| {kind} | {value[0]} {value[1]} | {right:.4f} | {loss:.4f} | {seconds:.1f} | {seconds / unit:.0f} | "
+            f"{size:.1f} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

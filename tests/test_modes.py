@@ -1,0 +1,88 @@
+"""Every head and every kind of fine-tuning through `dvc repro`, on real pictures."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from stages.common.files import read_csv
+from tests.conftest import run
+from tests.test_pipeline import repro, set_param
+
+TRAINED = ["train", "evaluate", "export"]
+EXTRACTED = ["extract", *TRAINED]
+FINE = {"train.mode": "fine_tune", "train.epochs": 4, "train.fine_tune.epochs": 2}
+MOBILE = {"extract.backbone": "MobileNetV2", "extract.weights": "random", "extract.layers": ["block_15_add"]}
+
+# Name: changes of params.yaml, the stages that run, the least accuracy (chance is 0.1), whether `make test` has it.
+# The features at hand are those of VGG16's block3_pool, flat.
+MODES = {
+    "dense": ({"train.head.activation": "tanh", "train.head.batch_norm": True}, TRAINED, 0.5, False),
+    "logistic": ({"train.head.type": "logistic"}, TRAINED, 0.6, False),
+    "linear svm": ({"train.head.type": "linear_svm", "train.class_weights": "balanced"}, TRAINED, 0.6, False),
+    "rbf svm": ({"train.head.type": "rbf_svm"}, TRAINED, 0.6, True),
+    "k-nn": ({"train.head.type": "knn"}, TRAINED, 0.6, False),
+    "tree": ({"train.head.type": "tree", "train.head.leaf": [2, 5]}, TRAINED, 0.35, False),
+    "forest": ({"train.head.type": "forest", "train.head.trees": [30, 60]}, TRAINED, 0.6, True),
+    "two layers, sigmoid": (
+        {"download.classes": ["Bag", "Coat"], "extract.layers": ["block2_pool", "block4_pool"],
+         "extract.pooling": "max", "train.head.output": "sigmoid"},
+        ["download", "split", "augment", *EXTRACTED], 0.8, False,
+    ),
+    "block from the cut": ({**FINE, "train.fine_tune.unfreeze": "block4"}, TRAINED, 0.3, True),
+    "layers from the cut": (
+        {**FINE, "train.fine_tune.unfreeze": 2, "extract.layers": ["block5_conv1"], "train.schedule": "cosine"},
+        EXTRACTED, 0.3, False,
+    ),
+    "reduced precision": (
+        {**FINE, "train.fine_tune.unfreeze": "block4", "train.fine_tune.precision": "mixed_bfloat16"},
+        TRAINED, 0.3, False,
+    ),
+    "batch norm": (
+        {**MOBILE, **FINE, "train.fine_tune.unfreeze": "block_16", "train.optimizer": "adamw",
+         "train.schedule": "plateau"},
+        EXTRACTED, 0.05, False,  # random weights: it runs, no more
+    ),
+    "all": (
+        {**FINE, "train.fine_tune.unfreeze": "all", "extract.layers": ["block5_pool"], "extract.pooling": "avg",
+         "train.optimizer": "rmsprop"},
+        EXTRACTED, 0.3, False,
+    ),
+    "new pixels": (
+        {**FINE, "train.fine_tune.unfreeze": "block4", "train.fine_tune.online": {"preset": "tutorial"},
+         "train.fine_tune.mixup": 0.2, "train.fine_tune.cutmix": 0.5, "train.label_smoothing": 0.1,
+         "train.optimizer": "sgd", "train.momentum": 0.9, "train.nesterov": True, "train.fine_tune.learning_rate": 1e-4,
+         "train.learning_rate": 0.01},
+        TRAINED, 0.3, True,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if mode[-1] else pytest.mark.full) for name, mode in MODES.items()]
+)
+def test_a_mode_runs_whole(project, tmp_path, name):
+    changes, stages, least, _ = MODES[name]
+    folder = tmp_path / "copy"
+    shutil.copytree(project, folder, symlinks=True)
+    for key, value in changes.items():
+        set_param(folder, key, value)
+    assert repro(folder) == stages
+    figures = json.loads((folder / "reports/metrics.json").read_text())
+    assert figures["accuracy"] >= least
+    assert np.isfinite(figures["log_loss"])
+    report = json.loads((folder / "reports/train.json").read_text())
+    history = read_csv(folder / "reports/history.csv")
+    assert len(history) == report["epochs"]
+    assert report["best_val_loss"] == min(float(row["val_loss"]) for row in history)
+    if changes.get("train.mode") == "fine_tune":
+        assert len(history) == report["warm_up_epochs"] + 2
+        assert report["trained_layers"]
+    # The model from disk, in the stages' own processes: from features or pictures, and from pixels in the export.
+    exported = json.loads((folder / "reports/export.json").read_text())["saved_model"]
+    assert exported["largest_difference"] <= 1e-4
+    assert exported["same_as_evaluated"] >= 0.9
+    changed = run("git", "status", "--porcelain", "--untracked-files=all", cwd=folder).stdout.split()
+    assert changed == ["M", "dvc.lock", "M", "params.yaml"]
+    assert repro(folder) == []

@@ -292,7 +292,7 @@ def test_a_picture_does_not_depend_on_its_batch(shape, transforms):
 def test_large_pictures_do_not_go_through_together(tmp_path, monkeypatch):
     """What is in memory at a time is about `PIXELS`, or a single picture."""
     sizes = []
-    monkeypatch.setattr(augment, "apply", lambda images, *_: sizes.append(images.shape[:3]) or images)
+    monkeypatch.setattr(augment, "change", lambda images, *_: sizes.append(images.shape[:3]) or images)
     paths = [save(tmp_path / f"{n}.png", np.zeros((600, 800, 3), np.uint8)) for n in range(9)]
     paths += [save(tmp_path / f"small {n}.png", np.zeros((30, 40, 3), np.uint8)) for n in range(20)]
     jobs = [augment.Job(path, 0, tmp_path / "new" / path.name) for path in paths]

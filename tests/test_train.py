@@ -10,6 +10,7 @@ from stages import train
 from stages.common import classifier, hardware
 from stages.common.batches import Batches
 from stages.common.calibration import fit_temperature
+from stages.common.errors import StageError
 from stages.common.files import read_csv
 from stages.common.inputs import Features
 
@@ -55,15 +56,56 @@ def test_the_best_epoch_is_kept(features):
     assert again == pytest.approx(history["val_loss"][best], rel=1e-4)
 
 
+def test_a_rate_that_is_too_high_is_named(features):
+    with pytest.raises(StageError, match=r"the loss is no number .*: learning_rate 1e\+30 is too high"):
+        fitted(features, optimizer="sgd", learning_rate=1e30)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "plateau"])
+def test_every_schedule_is_kept(features, schedule):
+    changes = {"schedule": schedule, "learning_rate": 0.1, "plateau_patience": 1, "plateau_factor": 0.1}
+    _, history, _ = fitted(features, epochs=8, patience=8, **changes)
+    rates = history["learning_rate"]
+    if schedule == "constant":
+        assert rates == pytest.approx([0.1] * 8)
+    elif schedule == "cosine":  # after each epoch; the last ends at 0
+        assert rates == pytest.approx([0.05 * (1 + np.cos(np.pi * (epoch + 1) / 8)) for epoch in range(8)], abs=1e-6)
+    else:
+        worse = [later > min(history["val_loss"][: at + 1]) for at, later in enumerate(history["val_loss"][1:])]
+        first = worse.index(True) + 1  # the rate falls after that epoch
+        assert rates[: first + 1] == pytest.approx([0.1] * (first + 1))
+        assert rates[first + 1] == pytest.approx(0.01)
+
+
 def test_one_seed_gives_one_set_of_weights(features):
     weights = [[array.tobytes() for array in fitted(features, seed)[0].get_weights()] for seed in (1, 1, 2)]
     assert weights[0] == weights[1] != weights[2]
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop"])
-def test_every_optimizer_lowers_the_loss(features, optimizer):
-    _, history, _ = fitted(features, optimizer=optimizer)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": "adam"},
+        {"optimizer": "adamw", "weight_decay": 0.1},
+        {"optimizer": "sgd"},
+        {"optimizer": "sgd", "momentum": 0.9, "nesterov": True},
+        {"optimizer": "rmsprop", "momentum": 0.5},
+    ],
+)
+def test_every_optimizer_lowers_the_loss(features, changes):
+    _, history, _ = fitted(features, **changes)
     assert history["loss"][-1] < history["loss"][0]
+
+
+def test_the_optimizers_settings_arrive():
+    from stages.common.training import optimizer
+
+    nesterov = optimizer(params(optimizer="sgd", momentum=0.9, nesterov=True), 10)
+    assert (nesterov.momentum, nesterov.nesterov) == (0.9, True)
+    assert optimizer(params(optimizer="rmsprop", momentum=0.5), 10).momentum == 0.5
+    decays = [optimizer(params(optimizer="adamw", **more), 10).weight_decay for more in ({}, {"weight_decay": 0.1})]
+    assert decays == [0.004, 0.1]
+    assert optimizer(params(optimizer="adam"), 10).weight_decay is None
 
 
 def test_an_epoch_sees_every_row_once_in_an_order_of_its_own(features):
@@ -79,6 +121,13 @@ def test_an_epoch_sees_every_row_once_in_an_order_of_its_own(features):
     rows = np.sort(batches.order[:32])
     assert (first == features[0].rows(rows)).all()
     assert [features[2][number] for number in numbers.argmax(axis=1)] == [features[0].labels[row] for row in rows]
+
+
+def test_without_a_mistake_the_temperature_is_not_nothing():
+    """Ten pictures that are all right do not make a model certain."""
+    logits = np.eye(3)[[0, 1, 2, 0, 1, 2, 0, 1, 2, 0]] * 4
+    temperature = fit_temperature(logits, logits.argmax(axis=1))
+    assert softmax(logits / temperature, axis=1).max(axis=1)[0] == pytest.approx(1 - 1 / 12, abs=0.001)
 
 
 @settings(max_examples=20, deadline=None)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from stages.common import backbone, cut, hardware, heads, training
+from stages.common import backbone, cut, heads, training
 from stages.common.batches import VAL_BATCH, Batches, ChangedPictures
 from stages.common.errors import StageError
 from stages.common.inputs import Features, Held, Inputs, Pictures
@@ -70,7 +70,7 @@ def fit(
         Settings for `Classifier`, the head, the history of both phases, and what the report says besides.
     """
     name, (height, width) = extracted["backbone"], extracted["image_size"]
-    whole = backbone.network(name, (height, width), hardware.precision(how.precision))
+    whole = backbone.network(name, (height, width), how.precision)
     whole.load_weights(FEATURES / "backbone.weights.h5")
     chosen = plan(whole, how, extracted)
     for layer in whole.layers:
@@ -113,7 +113,7 @@ def fit(
     )  # fmt: skip
     model = keras.Model(rows, top(features))
     tuned = training.fit(model, batches, Batches(val, classes, how.batch_size), second, log, warmed_up)
-    if min(tuned["val_loss"]) > min(history["val_loss"]):
+    if training.lowest(tuned) > training.lowest(history):
         whole.set_weights(before[0])
         top.set_weights(before[1])
     history = {figure: history[figure] + tuned[figure] for figure in history}

@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, field_validator
 
-from stages.common.hardware import Precision
 from stages.common.params import Pooling, Section
 from stages.common.transforms import Changes, Transforms
 
@@ -69,7 +68,7 @@ class FineTune(Section):
     epochs: Count = 10
     learning_rate: Positive = 1e-5
     batch_size: Count = 32
-    precision: Precision = "float32"
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"  # float16 would want its loss scaled
     online: Changes = Field(default_factory=lambda: Changes.model_validate({}))
     mixup: float = Field(0.0, ge=0)
     cutmix: float = Field(0.0, ge=0, le=1)

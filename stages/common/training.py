@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from stages.common.batches import Batches
+from stages.common.errors import StageError
 from stages.common.train_params import Descent
 
 Log = Callable[[int, dict[str, float]], None]  # an epoch, from 1, and its figures
@@ -24,6 +25,9 @@ def fit(model: keras.Model, train: Batches, val: Batches, how: Descent, log: Log
         how: the optimizer, its rate, how long.
         log: called at the end of each epoch.
         done: epochs before these ones.
+
+    Raises:
+        StageError: no epoch ended with a loss that is a number.
     """
     model.compile(
         optimizer=optimizer(how, len(train)),
@@ -39,6 +43,7 @@ def fit(model: keras.Model, train: Batches, val: Batches, how: Descent, log: Log
         log(done + epoch + 1, dict(figures))
 
     callbacks = [
+        keras.callbacks.TerminateOnNaN(),
         keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: train.start(epoch)),
         keras.callbacks.LambdaCallback(on_epoch_end=note),
         keras.callbacks.EarlyStopping("val_loss", patience=how.patience, restore_best_weights=True),
@@ -53,6 +58,10 @@ def fit(model: keras.Model, train: Batches, val: Batches, how: Descent, log: Log
     history = model.fit(
         train, validation_data=val, epochs=how.epochs, shuffle=False, verbose=verbose, callbacks=callbacks
     ).history
+    if np.isinf(lowest(history)):
+        raise StageError(
+            f"the loss is no number from the first epoch on: learning_rate {how.learning_rate} is too high."
+        )
     return {name: [float(value) for value in values] for name, values in sorted(history.items())}
 
 
@@ -76,5 +85,10 @@ def optimizer(how: Descent, batches: int) -> keras.optimizers.Optimizer:
 
 
 def best(history: History) -> int:
-    """The epoch, from 0, with the lowest validation loss."""
-    return int(np.argmin(history["val_loss"]))
+    """The epoch, from 0, with the lowest validation loss; one whose loss is no number does not count."""
+    return int(np.argmin(np.nan_to_num(history["val_loss"], nan=np.inf)))
+
+
+def lowest(history: History) -> float:
+    """The lowest validation loss; infinite where none is a number."""
+    return float(np.min(np.nan_to_num(history["val_loss"], nan=np.inf)))

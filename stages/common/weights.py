@@ -5,6 +5,7 @@ What lies in `data/weights` is a dependency of the stage `extract`, so that a ch
 
 import os
 import socket
+import warnings
 from pathlib import Path
 
 import keras
@@ -36,8 +37,10 @@ def fill(whole: keras.Model, name: str, source: str) -> None:
         if path.is_dir():
             path = _earlier(path, name)
         try:
-            whole.load_weights(path)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", UserWarning)  # Keras only warns of layers that the file does not have
+                whole.load_weights(path)
+        except (OSError, ValueError, KeyError, TypeError, UserWarning) as error:
             said = " ".join(str(error).split())[:200]
             raise StageError(f"extract.weights: {path} does not hold the weights of {name} ({said}).") from None
 

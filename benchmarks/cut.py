@@ -1,0 +1,67 @@
+"""Fine-tuning from the cut against training the whole network with the frozen part frozen: seconds an epoch.
+
+    python -m benchmarks.cut [PICTURES]
+
+Takes `train.fine_tune` from params.yaml and the features that `extract` wrote for it, and trains both ways on the same
+pictures (256 unless told), at each precision, one after the other. Nothing is written.
+"""
+
+import json
+import sys
+import time
+
+import keras
+import numpy as np
+
+from stages.common import backbone, cut, fine_tuning, hardware, heads, params
+from stages.common.batches import Batches
+from stages.common.inputs import Features, Held, Inputs, Pictures
+from stages.common.paths import EXTRACT_REPORT, FEATURES
+from stages.common.pictures import listed
+
+
+def main() -> None:
+    """Print a row of a Markdown table for each precision."""
+    hardware.prepare(42)
+    extracted = json.loads(EXTRACT_REPORT.read_text())
+    section = params.check(params.load())["train"]
+    size = (extracted["image_size"][0], extracted["image_size"][1])
+    features = Features(FEATURES, "train", extracted["layers"])
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 256
+    which = np.unique(np.linspace(0, len(features) - 1, count).astype(int))
+    every = listed("train")
+    rows = {"cut": Held(features.rows(which), features, which), "whole": Pictures([every[row] for row in which], size)}
+    print("| precision | pictures | whole, s | cut, s | ratio |\n| --- | --- | --- | --- | --- |")
+    for precision in ("float32", "mixed_bfloat16"):
+        seconds = {}
+        for kind, inputs in rows.items():
+            whole = backbone.network(extracted["backbone"], size, precision)
+            plan = fine_tuning.plan(whole, section.fine_tune, extracted)
+            for layer in whole.layers:
+                layer.trainable = layer.name in plan.trained
+            start = plan.below if kind == "cut" else None
+            begin, maps = cut.entry(whole, extracted["backbone"], start)
+            pooled = cut.features(whole, start, plan.top, section.fine_tune.pooling, maps, plan.below)
+            seconds[kind] = epoch(begin, pooled, inputs, section)
+        print(
+            f"| {precision} | {len(which)} | {seconds['whole']:.1f} | {seconds['cut']:.1f} | "
+            f"{seconds['whole'] / seconds['cut']:.1f} |",
+            flush=True,
+        )
+
+
+def epoch(begin: keras.KerasTensor, pooled: keras.KerasTensor, inputs: Inputs, section: params.Section) -> float:
+    """Seconds of the second epoch; in the first TensorFlow traces."""
+    classes = sorted(set(inputs.labels))
+    head = heads.build(section.head.model_dump(by_alias=True), pooled.shape[1], len(classes))
+    model = keras.Model(begin, head(pooled))
+    model.compile("adam", keras.losses.CategoricalCrossentropy(from_logits=True), jit_compile=False)
+    batches = Batches(inputs, classes, section.fine_tune.batch_size, seed=42)
+    started: list[float] = []
+    note = keras.callbacks.LambdaCallback(on_epoch_begin=lambda *_: started.append(time.perf_counter()))
+    model.fit(batches, epochs=2, shuffle=False, verbose=0, callbacks=[note])
+    return time.perf_counter() - started[1]
+
+
+if __name__ == "__main__":
+    main()

@@ -8,6 +8,7 @@ Reads   data/features, reports/extract.json
 """
 
 import json
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from stages.common.stage import command
 LARGE = 1000  # training pictures of a class, on average
 NEAR = 0.6  # of the way from chance to perfect that neighbours must come: then the features tell the classes apart
 NEIGHBOURS = (1, 5, 10, 20)
+MOST_KEPT = 2**18  # features of a picture
 RATE = 1e-5  # for pretrained weights, which a large one would destroy; Adam's
 
 
@@ -86,50 +88,55 @@ def advise(per_class: float, close: float, extracted: dict[str, Any]) -> Advice:
     top, earlier, block, below = _layers(extracted)
     few, many = f"fewer than {LARGE:,} pictures a class are a small set", f"{LARGE:,} pictures a class are a large set"
     near, far = (f"The classes lie {where} what the network has learnt" for where in ("near to", "far from"))
+    # Each advice sets all that it depends on, so that it can follow any other.
+    linear = {
+        "extract.pooling": "avg",
+        "train.mode": "head",
+        "train.head.type": "logistic",
+        "train.label_smoothing": 0.0,
+    }
+    tuning = {
+        "train.mode": "fine_tune",
+        "train.head.type": "dense",
+        "train.fine_tune.top": None,
+        "train.fine_tune.pooling": "avg",
+        "train.fine_tune.learning_rate": RATE,
+        "train.fine_tune.mixup": 0.0,
+        "train.fine_tune.cutmix": 0.0,
+    }
+    from_the_cut = {"extract.pooling": "flatten", "train.fine_tune.online.preset": "none"} | tuning
+    from_pixels = {
+        "extract.layers": [top],
+        "extract.pooling": "avg",
+        "train.fine_tune.online.preset": "tutorial",
+    } | tuning
     if close >= NEAR and per_class < LARGE:
         return Advice(
             f"{near}, and {few}: train a linear classifier on the top features and leave the network as it is, which "
             "would only learn the training pictures by heart.",
-            {"extract.layers": [top], "extract.pooling": "avg", "train.mode": "head", "train.head.type": "logistic"},
+            {"extract.layers": [top]} | linear,
         )
     if close >= NEAR:
+        cached = from_the_cut | {"extract.layers": [below]} if below else from_pixels
         return Advice(
             f"{near}, and {many}: fine-tune its last {block} layers from their weights, at a small rate.",
-            {
-                "extract.layers": [below],
-                "extract.pooling": "flatten",
-                "train.mode": "fine_tune",
-                "train.fine_tune.unfreeze": block,
-                "train.fine_tune.learning_rate": RATE,
-            },
+            cached | {"train.fine_tune.unfreeze": block},
         )
     if per_class < LARGE:
         return Advice(
             f"{far}, and {few}: train a linear classifier on earlier features, which are less of ImageNet's own.",
-            {
-                "extract.layers": [earlier],
-                "extract.pooling": "avg",
-                "train.mode": "head",
-                "train.head.type": "logistic",
-            },
+            {"extract.layers": [earlier]} | linear,
         )
     return Advice(
         f"{far}, but {many}: train all of the network, from its weights and not from random ones, at a small rate, "
         "with pictures that change each epoch. On a CPU this takes long.",
-        {
-            "extract.layers": [top],
-            "extract.pooling": "avg",
-            "train.mode": "fine_tune",
-            "train.fine_tune.unfreeze": "all",
-            "train.fine_tune.learning_rate": RATE,
-            "train.fine_tune.online.preset": "tutorial",
-        },
+        from_pixels | {"train.fine_tune.unfreeze": "all"},
     )
 
 
-def _layers(extracted: dict[str, Any]) -> tuple[str, str, int, str]:
+def _layers(extracted: dict[str, Any]) -> tuple[str, str, int, str | None]:
     """The network's last layer, an earlier one with maps four times as wide, the number of its last layers to tune
-    (a fifth of those with weights), and the layer below those.
+    (a fifth of those with weights), and the layer below those, or None where its features are too many to be kept.
     """
     hardware.import_tensorflow()
     from stages.common import backbone, cut
@@ -140,11 +147,15 @@ def _layers(extracted: dict[str, Any]) -> tuple[str, str, int, str]:
     last = list(known)[-1]
     wide = [name for name in cut.places(whole) if known[name].shape[1] >= 4 * known[last].shape[1]]
     count = max(1, round(len(cut.before(whole, "all").trained) / 5))
-    return last, wide[-1] if wide else last, count, str(cut.before(whole, count).below)
+    below = cut.before(whole, count).below
+    kept = below if below and math.prod(known[below].shape[1:]) <= MOST_KEPT else None
+    return last, wide[-1] if wide else last, count, kept
 
 
 def _hydra(value: Any) -> str:
     """A value as `dvc exp run -S` takes it."""
+    if value is None:
+        return "null"
     return f"[{','.join(value)}]" if isinstance(value, list) else str(value)
 
 

@@ -2,7 +2,8 @@
 calibrate it on validation.
 
 Reads   data/features, reports/extract.json; data/split and data/augmented where pixels are trained on
-Writes  models/ (see common/classifier.py), reports/history.csv (one row an epoch), reports/train.json
+Writes  models/ (see common/classifier.py), reports/history.csv (one row an epoch, or a value of a
+        classical head's knob), reports/train.json
 Params  base.seed, train
 """
 
@@ -65,7 +66,7 @@ def main(base: Base, params: Params) -> None:
             "final_val_accuracy": float((logits.argmax(axis=1) == labels).mean()),
             "final_val_log_loss": calibration.log_loss(logits / model.temperature, labels),
             "temperature": model.temperature,
-            "parameters": model.head.count_params(),
+            "head_parameters": model.head.count_params(),
             "model_sha256": digest(MODELS),
         }
         write_json(TRAIN_REPORT, report | more)
@@ -105,7 +106,9 @@ def fit_head(
     heads.fit_scale(head, train)
     shuffled = batches.Batches(train, classes, params.batch_size, seed, weights)
     ordered = batches.Batches(val, classes, batches.VAL_BATCH)
-    return settings, head, training.fit(head, shuffled, ordered, params, log)
+    history = training.fit(head, shuffled, ordered, params, log)
+    training.require_number(history, params.learning_rate)
+    return settings, head, history
 
 
 def fine_tune(params: Params, extracted: dict[str, Any], seed: int, folder: Path, log: tracking.Log) -> Trained:

@@ -37,6 +37,28 @@ def test_each_corner_has_its_advice_and_params_that_go_together(per_class, close
     params.check(content)
 
 
+def test_any_advice_can_follow_any_other():
+    corners = [advise.advise(count, close, EXTRACTED).params for count in (100, 5000) for close in (0.2, 0.9)]
+    for first in corners:
+        for second in corners:
+            content = yaml.safe_load((ROOT / "params.yaml").read_text())
+            for key, value in (first | second).items():
+                place = content
+                *sections, last = key.split(".")
+                for section in sections:
+                    place = place[section]
+                place[last] = value
+            section = params.check(content)["train"]
+            if content["extract"]["pooling"] == "flatten":
+                assert not section.fine_tune.pixels_change()
+
+
+def test_features_that_are_too_many_are_not_advised():
+    advice = advise.advise(5000, 0.9, EXTRACTED | {"backbone": "NASNetMobile", "layers": ["activation_187"]})
+    assert advice.params["extract.pooling"] == "avg"
+    assert advice.params["train.fine_tune.online.preset"] == "tutorial"
+
+
 def test_random_weights_have_nothing_to_transfer():
     advice = advise.advise(100, 0.9, EXTRACTED | {"weights": "random"})
     assert advice.params == {"extract.weights": "imagenet"}

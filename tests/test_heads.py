@@ -11,6 +11,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from stages import train
 from stages.common import classical, hardware, heads
+from stages.common.errors import StageError
 from stages.common.inputs import Features, Held
 from stages.common.train_params import Head
 from tests.test_train import params
@@ -151,8 +152,6 @@ def test_one_sigmoid_is_a_softmax_of_two(two):
 
 
 def test_one_sigmoid_for_more_classes_is_refused(features):
-    from stages.common.errors import StageError
-
     with pytest.raises(StageError, match=r"train\.head\.output sigmoid is for two classes, but there are 10"):
         fitted("dense", features, output="sigmoid")
 
@@ -200,6 +199,32 @@ def test_a_feature_that_hardly_varied_does_not_blow_up(features):
     new = x[:1].copy()
     new[0, 0] = 2.0
     assert abs(heads.run(model, Held(new, train_, slice(0, 1)))[0, 0]) < 1000
+
+
+@pytest.mark.parametrize("kind", ["dense", *CLASSICAL])
+def test_features_that_are_all_the_same_are_no_error(features, kind):
+    same = [Held(np.ones((len(part), 8), np.float32), part) for part in features[:2]]
+    _, head, _ = fitted(kind, (*same, features[2]))
+    assert np.isfinite(heads.run(head, same[1])).all()
+
+
+def test_distances_far_from_zero_are_exact_enough():
+    random = np.random.default_rng(0)
+    vectors, x = (1000 + random.normal(0, 1, (count, 512)) for count in (50, 9))
+    expected = ((x[:, None] - vectors[None]) ** 2).sum(axis=2)
+    found = heads.squared_distances(x.astype(np.float32), vectors.astype(np.float32))
+    assert np.abs(np.array(found) - expected).max() < 1e-3 * expected.mean()
+
+
+def test_memory_is_looked_at_before_it_is_gone(features, monkeypatch):
+    import psutil
+
+    class Little:
+        available = 10**6
+
+    monkeypatch.setattr(psutil, "virtual_memory", Little)
+    with pytest.raises(StageError, match=r"train\.head forest on 420 pictures with 512 features needs about .* memory"):
+        fitted("forest", features)
 
 
 def test_what_suits_a_type_is_what_the_params_say(features):

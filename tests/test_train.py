@@ -57,7 +57,7 @@ def test_the_best_epoch_is_kept(features):
 
 
 def test_a_rate_that_is_too_high_is_named(features):
-    with pytest.raises(StageError, match=r"the loss is no number .*: learning_rate 1e\+30 is too high"):
+    with pytest.raises(StageError, match=r"the loss is no number .*: train.learning_rate 1e\+30 is too high"):
         fitted(features, optimizer="sgd", learning_rate=1e30)
 
 

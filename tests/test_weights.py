@@ -4,6 +4,7 @@ import shutil
 
 import keras
 import mlflow
+import numpy as np
 import pytest
 
 from stages.common import backbone, weights
@@ -53,16 +54,45 @@ def test_a_file(own, file):
         ),
         ("MobileNetV2", "data/weights/../x.h5", "must be imagenet, random, a path below data/weights"),
         ("MobileNetV2", "data/weights/empty", "data/weights/empty must hold one model of Darkroom, but holds 0"),
+        ("MobileNetV2", "data/weights/broken.keras", "broken.keras does not hold the weights of MobileNetV2"),
+        ("MobileNetV2", "data/weights/other", "data/weights/other/model.json is not that of Darkroom's model"),
+        ("MobileNetV2", "data/weights/torn", "data/weights/torn/model.json is not that of Darkroom's model"),
         ("MobileNetV2", "models:/nobody/1", r"MLflow at sqlite:.* does not give models:/nobody/1"),
     ],
 )
 def test_what_does_not_fit_is_named(own, workspace, name, source, sentence):
     (workspace / "data/weights/broken.weights.h5").write_bytes(b"no weights")
-    (workspace / "data/weights/empty").mkdir()
+    (workspace / "data/weights/broken.keras").write_bytes(b"no zip")
+    for folder, said in (("empty", None), ("other", '{"format": "graph-model"}'), ("torn", "{")):
+        (workspace / "data/weights" / folder).mkdir()
+        if said:
+            (workspace / "data/weights" / folder / "model.json").write_text(said)
     with pytest.raises(StageError, match=sentence) as error:
         filled(name, source)
     assert "\n" not in str(error.value)
     mlflow.set_tracking_uri(None)
+
+
+def test_imagenet_weights_are_not_half_of_the_pre_processing(workspace, monkeypatch):
+    """Keras' EfficientNetB0 has one layer more where it is asked for ImageNet's weights, and it normalises."""
+    first = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(32, 32, 3))
+    scale = first.get_layer("normalization")
+    scale.set_weights([np.array([0.485, 0.456, 0.406]), np.array([0.05, 0.04, 0.06]), *scale.get_weights()[2:]])
+    first.save_weights(workspace / "own.weights.h5")
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", lambda *_, **__: str(workspace / "own.weights.h5"))
+    keras_own = keras.applications.EfficientNetB0(include_top=False, weights="imagenet", input_shape=(32, 32, 3))
+    ours = backbone.network("EfficientNetB0", (32, 32))
+    weights.fill(ours, "EfficientNetB0", "imagenet")
+    ours.save_weights(workspace / "again.weights.h5")
+    again = backbone.network("EfficientNetB0", (32, 32))
+    again.load_weights(workspace / "again.weights.h5")
+    pixels = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
+
+    def stem(network):
+        return keras.Model(network.input, network.get_layer("stem_conv").output)(pixels).numpy()
+
+    for network in (ours, again):
+        assert np.abs(stem(network) - stem(keras_own)).max() < 1e-4 * np.abs(stem(keras_own)).max()
 
 
 def test_a_network_goes_on_from_an_earlier_model(tuning):

@@ -133,6 +133,10 @@ def body(whole: keras.Model, name: str, image_size: tuple[int, int], layers: lis
 
 
 def pool(maps: Any, pooling: str) -> Any:
-    """(batch, height, width, channels) in any precision to float32 (batch, n)."""
+    """(batch, height, width, channels), or what is flat already, in any precision to float32 (batch, n)."""
     kinds = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
-    return kinds.get(pooling, keras.layers.Flatten)(dtype="float32")(maps)
+    return (
+        keras.layers.Flatten(dtype="float32")(maps)
+        if len(maps.shape) != 4
+        else kinds.get(pooling, keras.layers.Flatten)(dtype="float32")(maps)
+    )

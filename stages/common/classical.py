@@ -15,8 +15,9 @@ from stages.common.calibration import fit_temperature, log_loss
 from stages.common.errors import StageError
 from stages.common.inputs import Held, Inputs
 from stages.common.parallel import cores
+from stages.common.tracking import Log
 from stages.common.train_params import Head
-from stages.common.training import History, Log
+from stages.common.training import History
 
 KNOBS = {"logistic": "C", "linear_svm": "C", "rbf_svm": "C", "knn": "neighbours", "tree": "leaf", "forest": "trees"}
 MOST_FOR_CURVES = 2000  # training rows on which loss and accuracy are measured
@@ -62,10 +63,11 @@ def fit(
         The head's settings with what was chosen and fitted, the head, and a row of history for each value.
 
     Raises:
-        StageError: an RBF SVM on more pictures than memory has room for.
+        StageError: memory has no room for it.
     """
     settings, knob = params.model_dump(by_alias=True), KNOBS[params.type]
     features = train.rows(slice(0, 1)).shape[1]
+    _require_memory(4 * 4 * len(train) * features, params, (len(train), features))  # with scikit-learn's copies
     prepared = heads.prepare(settings, features)
     heads.fit_scale(prepared, train)
     weights = np.ones(len(classes), np.float32) if class_weights is None else class_weights
@@ -91,11 +93,12 @@ def fit(
         }
         if best is None or figures["val_loss"] < min(history["val_loss"]):
             best = chosen, head
-        for name, figure in (figures | {knob: float(value)}).items():
+        figures[knob] = float(value)
+        for name, figure in figures.items():
             history[name].append(figure)
         log(trial, figures)
-        shown = ", ".join(f"{name} {figure:.4f}" for name, figure in figures.items())
-        print(f"{params.type}, {knob} {value}: {shown}", flush=True)
+        shown = ", ".join(f"{name} {figure:.4g}" for name, figure in figures.items())
+        print(f"{params.type}: {shown}", flush=True)
     assert best is not None  # noqa: S101 - the params have at least one value
     return *best, history
 
@@ -134,6 +137,16 @@ def _neighbours(data: Data, params: Head) -> Fitter:
     return fitter
 
 
+def _require_memory(needed: int, params: Head, shape: tuple[int, ...]) -> None:
+    """Stop with a sentence before the system stops the process without one."""
+    if needed > psutil.virtual_memory().available:
+        raise StageError(
+            f"train.head {params.type} on {shape[0]:,} pictures with {shape[1]:,} features needs about "
+            f"{needed / 2**30:.0f} GB of memory: choose head dense, extract.pooling avg, or fewer pictures "
+            "(download.limit_per_class)."
+        )
+
+
 def _two_columns(coefficients: np.ndarray, intercepts: np.ndarray) -> list[np.ndarray]:
     """(n, classes) and (classes,); for two classes scikit-learn has one score, that of the second."""
     if coefficients.shape[1] == 1:
@@ -149,13 +162,9 @@ def _rbf_svm(data: Data, params: Head) -> Fitter:
     """
     from sklearn.svm import SVC
 
-    needed = 3 * 8 * len(data.x) ** 2
-    if needed > psutil.virtual_memory().available:
-        raise StageError(
-            f"train.head rbf_svm on {len(data.x):,} pictures needs {needed / 2**30:.0f} GB: choose another head, or "
-            "fewer pictures (download.limit_per_class)."
-        )
-    gamma = np.array(1 / (data.x.shape[1] * data.x.var(dtype=np.float64)), np.float32)
+    _require_memory(3 * 8 * len(data.x) ** 2, params, data.x.shape)
+    spread = data.x.shape[1] * data.x.var(dtype=np.float64)
+    gamma = np.array(1 / spread if spread else 1.0, np.float32)
     kernel = np.exp(-gamma * keras.ops.convert_to_numpy(heads.squared_distances(data.x, data.x))).astype(np.float64)
     classes = len(data.weights)
 

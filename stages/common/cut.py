@@ -42,7 +42,8 @@ def before(whole: keras.Model, unfreeze: str | int) -> Cut:
     elif isinstance(unfreeze, int):
         first = order.index(trainable[-min(unfreeze, len(trainable))])
     else:
-        named = [place for place, name in enumerate(order) if name.startswith(unfreeze)]
+        exact = [place for place, name in enumerate(order) if name == unfreeze]
+        named = exact or [place for place, name in enumerate(order) if name.startswith(unfreeze)]
         if not named:
             raise StageError(f"train.fine_tune.unfreeze: no layer's name begins with {unfreeze}; {_known(whole)}.")
         first = named[0]

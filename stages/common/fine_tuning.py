@@ -15,6 +15,7 @@ from stages.common.errors import StageError
 from stages.common.inputs import Features, Held, Inputs, Pictures
 from stages.common.paths import FEATURES
 from stages.common.pictures import listed
+from stages.common.tracking import Log
 from stages.common.train_params import Descent, FineTune, Head
 
 
@@ -39,7 +40,8 @@ def plan(whole: keras.Model, how: FineTune, extracted: dict[str, Any]) -> Plan:
     top = how.top or known[-1]
     if top not in known:
         raise StageError(f"train.fine_tune.top: {extracted['backbone']} has no layer {top}; it has {', '.join(known)}.")
-    reached = {layer.name for layer in cut.part(whole, below, top).layers} if top != below else set()
+    above = below is None or known.index(top) > known.index(below)
+    reached = {layer.name for layer in cut.part(whole, below, top).layers} if above else set()
     trained = [name for name in trained if name in reached]
     if not trained:
         raise StageError(f"train.fine_tune: nothing is trained between {below} and top {top}: unfreeze more.")
@@ -53,7 +55,7 @@ def plan(whole: keras.Model, how: FineTune, extracted: dict[str, Any]) -> Plan:
 
 
 def fit(
-    how: FineTune, head: Head, descent: Descent, extracted: dict[str, Any], seed: int, folder: Path, log: training.Log
+    how: FineTune, head: Head, descent: Descent, extracted: dict[str, Any], seed: int, folder: Path, log: Log
 ) -> tuple[dict[str, Any], keras.Model, training.History, dict[str, Any]]:
     """Warm up, then fine-tune; the epoch with the lowest validation loss stays, be it one of the warm-up.
 
@@ -97,6 +99,7 @@ def fit(
         descent,
         log,
     )
+    training.require_number(history, descent.learning_rate)
     warmed_up = len(history["loss"])
     before = [whole.get_weights(), top.get_weights()]
 
@@ -114,6 +117,7 @@ def fit(
     model = keras.Model(rows, top(features))
     tuned = training.fit(model, batches, Batches(val, classes, how.batch_size), second, log, warmed_up)
     if training.lowest(tuned) > training.lowest(history):
+        print(f"Fine-tuning did not lower the validation loss: the warm-up's model is kept (rate {how.learning_rate}).")
         whole.set_weights(before[0])
         top.set_weights(before[1])
     history = {figure: history[figure] + tuned[figure] for figure in history}

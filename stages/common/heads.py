@@ -55,7 +55,7 @@ def fit_scale(model: keras.Model, features: Inputs) -> None:
     for layer in model.layers:
         if isinstance(layer, keras.layers.Normalization):
             data = tf.data.Dataset.from_generator(
-                lambda: (features.rows(slice(start, start + 1024)) for start in range(0, len(features), 1024)),
+                lambda: (features.rows(rows) for rows in chunks(len(features), model.input_shape)),
                 output_signature=tf.TensorSpec((None, model.input_shape[1]), tf.float32),
             )
             layer.adapt(data.map(keras.Model(model.input, layer.input)))
@@ -67,12 +67,16 @@ def fit_scale(model: keras.Model, features: Inputs) -> None:
 
 def run(model: keras.Model, inputs: Inputs) -> np.ndarray:
     """What a model says of all rows, as a prediction, some of them in memory at a time."""
-    if not len(inputs):
-        return np.zeros((0, *model.output_shape[1:]), np.float32)
-    batch = max(16, min(BATCH, VALUES // math.prod(model.input_shape[1:])))
-    starts = range(0, len(inputs), batch)
-    parts = [model(inputs.rows(slice(start, start + batch)), training=False) for start in starts]
-    return np.concatenate([ops.convert_to_numpy(part) for part in parts])
+    result = np.empty((len(inputs), *model.output_shape[1:]), np.float32)
+    for rows in chunks(len(inputs), model.input_shape):
+        result[rows] = ops.convert_to_numpy(model(inputs.rows(rows), training=False))
+    return result
+
+
+def chunks(count: int, shape: tuple[int, ...]) -> list[slice]:
+    """Slices of so many rows, each (…, *shape[1:]), of a size that memory has room for."""
+    size = max(16, min(BATCH, VALUES // math.prod(shape[1:])))
+    return [slice(start, start + size) for start in range(0, count, size)]
 
 
 def _dense(settings: dict[str, Any], classes: int, x: Any) -> Any:
@@ -182,7 +186,12 @@ class Trees(keras.layers.Layer):
 
 
 def squared_distances(x: Any, vectors: Any) -> Any:
-    """(batch, n) and (vectors, n) to (batch, vectors)."""
+    """(batch, n) and (vectors, n) to (batch, vectors).
+
+    About the vectors' centre, since far from 0 the difference of large products would be lost in float32.
+    """
+    centre = ops.mean(vectors, axis=0)
+    x, vectors = x - centre, vectors - centre
     both = ops.sum(x * x, axis=1, keepdims=True) + ops.sum(vectors * vectors, axis=1)
     return ops.maximum(both - 2 * ops.matmul(x, ops.transpose(vectors)), 0.0)
 

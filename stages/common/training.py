@@ -1,7 +1,6 @@
 """Gradient descent: the same for a head, for fine-tuning and for whatever else has weights."""
 
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -9,9 +8,9 @@ import numpy as np
 
 from stages.common.batches import Batches
 from stages.common.errors import StageError
+from stages.common.tracking import Log
 from stages.common.train_params import Descent
 
-Log = Callable[[int, dict[str, float]], None]  # an epoch, from 1, and its figures
 History = dict[str, list[float]]  # loss, accuracy, val_loss, val_accuracy and learning_rate of each epoch
 
 
@@ -25,9 +24,6 @@ def fit(model: keras.Model, train: Batches, val: Batches, how: Descent, log: Log
         how: the optimizer, its rate, how long.
         log: called at the end of each epoch.
         done: epochs before these ones.
-
-    Raises:
-        StageError: no epoch ended with a loss that is a number.
     """
     model.compile(
         optimizer=optimizer(how, len(train)),
@@ -58,10 +54,6 @@ def fit(model: keras.Model, train: Batches, val: Batches, how: Descent, log: Log
     history = model.fit(
         train, validation_data=val, epochs=how.epochs, shuffle=False, verbose=verbose, callbacks=callbacks
     ).history
-    if np.isinf(lowest(history)):
-        raise StageError(
-            f"the loss is no number from the first epoch on: learning_rate {how.learning_rate} is too high."
-        )
     return {name: [float(value) for value in values] for name, values in sorted(history.items())}
 
 
@@ -87,6 +79,12 @@ def optimizer(how: Descent, batches: int) -> keras.optimizers.Optimizer:
 def best(history: History) -> int:
     """The epoch, from 0, with the lowest validation loss; one whose loss is no number does not count."""
     return int(np.argmin(np.nan_to_num(history["val_loss"], nan=np.inf)))
+
+
+def require_number(history: History, rate: float) -> None:
+    """Stop where no epoch came to a loss that is a number."""
+    if np.isinf(lowest(history)):
+        raise StageError(f"the loss is no number from the first epoch on: train.learning_rate {rate} is too high.")
 
 
 def lowest(history: History) -> float:

@@ -5,6 +5,7 @@ What lies in `data/weights` is a dependency of the stage `extract`, so that a ch
 
 import os
 import socket
+import sys
 import warnings
 from pathlib import Path
 
@@ -32,6 +33,11 @@ def fill(whole: keras.Model, name: str, source: str) -> None:
     """
     if source == "imagenet":
         whole.set_weights(_imagenet(name, whole.input_shape[1:]))
+        for layer in whole.layers:
+            if isinstance(layer, keras.layers.Normalization):
+                if name.startswith("EfficientNetB"):
+                    _divide_again(layer, name)
+                layer.finalize_state()  # it keeps what it makes of its weights
     elif source != "random":
         path = _found(source)
         if path.is_dir():
@@ -40,9 +46,19 @@ def fill(whole: keras.Model, name: str, source: str) -> None:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", UserWarning)  # Keras only warns of layers that the file does not have
                 whole.load_weights(path)
-        except (OSError, ValueError, KeyError, TypeError, UserWarning) as error:
+        except Exception as error:  # whatever Keras' readers raise on a file that is not what it is called
             said = " ".join(str(error).split())[:200]
             raise StageError(f"extract.weights: {path} does not hold the weights of {name} ({said}).") from None
+
+
+def _divide_again(layer: keras.layers.Normalization, name: str) -> None:
+    """EfficientNetB0 to B7 divide once more by a square root, but in Keras only with ImageNet's weights.
+
+    In the variance this survives in a weights file.
+    """
+    mean, variance, *count = layer.get_weights()
+    module = sys.modules[getattr(keras.applications, name).__module__]
+    layer.set_weights([mean, variance * np.array(module.IMAGENET_STDDEV_RGB, np.float32), *count])
 
 
 def _found(source: str) -> Path:
@@ -65,7 +81,12 @@ def _earlier(folder: Path, name: str) -> Path:
     models = sorted(path.parent for path in folder.rglob(classifier.SETTINGS))
     if len(models) != 1:
         raise StageError(f"extract.weights: {folder} must hold one model of Darkroom, but holds {len(models)}.")
-    network = classifier.settings(models[0])["backbone"]["backbone"]
+    try:
+        network = classifier.settings(models[0])["backbone"]["backbone"]
+    except (ValueError, KeyError, TypeError):
+        raise StageError(
+            f"extract.weights: {models[0] / classifier.SETTINGS} is not that of Darkroom's model."
+        ) from None
     if network != name:
         raise StageError(f"extract.weights: the model in {folder} is a {network}: set extract.backbone to it.")
     return models[0] / classifier.BACKBONE

@@ -4,7 +4,7 @@ The rule of thumb is that of Stanford's course CS231n on transfer learning: a sm
 classifier on the top features; a large one near to it can tune some layers; a small one far from it needs earlier
 features; a large one far from it can be trained whole, from the pretrained weights.
 
-Reads   data/features, reports/extract.json
+Reads   data/features, reports/extract.json, params.yaml
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stages.common import hardware
+from stages.common import hardware, params
 from stages.common.errors import StageError
 from stages.common.inputs import Features, Inputs
 from stages.common.paths import EXTRACT_REPORT, FEATURES
@@ -53,8 +53,10 @@ def main() -> None:
     )
     advice = advise(len(train) / classes, (accuracy - 1 / classes) / (1 - 1 / classes), extracted)
     print(f"\n{advice.why}\n")
-    settings = " ".join(f"-S '{key}={_hydra(value)}'" for key, value in advice.params.items())
-    print(f"    dvc exp run {settings}" if settings else "")
+    now = params.flat(params.load())
+    changes = {key: value for key, value in advice.params.items() if now.get(key) != value}
+    settings = "".join(f" -S '{key}={_hydra(value)}'" for key, value in changes.items())
+    print(f"    dvc exp run{settings}" if settings else "    params.yaml says so already.")
 
 
 def neighbours(train: Inputs, val: Inputs) -> tuple[float, int]:
@@ -86,7 +88,10 @@ def advise(per_class: float, close: float, extracted: dict[str, Any]) -> Advice:
             {"extract.weights": "imagenet"},
         )
     top, earlier, block, below = _layers(extracted)
-    few, many = f"fewer than {LARGE:,} pictures a class are a small set", f"{LARGE:,} pictures a class are a large set"
+    few, many = (
+        f"fewer than {LARGE:,} pictures a class are a small set",
+        f"{LARGE:,} pictures a class or more are a large set",
+    )
     near, far = (f"The classes lie {where} what the network has learnt" for where in ("near to", "far from"))
     # Each advice sets all that it depends on, so that it can follow any other.
     linear = {

@@ -1,13 +1,16 @@
 """Real pictures for all tests: Fashion-MNIST as the download stage brings it, and a small project around it."""
 
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from filelock import FileLock
 from PIL import Image
 
 from stages import download
@@ -29,7 +32,9 @@ def tensorflow():
 def fashion(tmp_path_factory):
     """`(folder, report)`: train/<class>/ with 60 pictures of each class, and the official test part whole."""
     folder = tmp_path_factory.mktemp("fashion")
-    report = download.keep(sources.from_tfds(FASHION), folder, wanted(limit_per_class=PER_CLASS), seed=42)
+    # Two test processes would prepare the set in the same place at the same time.
+    with FileLock(Path(tempfile.gettempdir()) / f"darkroom-{os.getuid()}.lock"):
+        report = download.keep(sources.from_tfds(FASHION), folder, wanted(limit_per_class=PER_CLASS), seed=42)
     return folder, report
 
 

@@ -24,7 +24,7 @@ MODES = {
     "rbf svm": ({"train.head.type": "rbf_svm"}, TRAINED, 0.6, True),
     "k-nn": ({"train.head.type": "knn"}, TRAINED, 0.6, False),
     "tree": ({"train.head.type": "tree", "train.head.leaf": [2, 5]}, TRAINED, 0.35, False),
-    "forest": ({"train.head.type": "forest", "train.head.trees": [30, 60]}, TRAINED, 0.6, True),
+    "forest": ({"train.head.type": "forest", "train.head.trees": [30, 60]}, TRAINED, 0.6, False),
     "two layers, sigmoid": (
         {"download.classes": ["Bag", "Coat"], "extract.layers": ["block2_pool", "block4_pool"],
          "extract.pooling": "max", "train.head.output": "sigmoid"},
@@ -54,7 +54,7 @@ MODES = {
          "train.fine_tune.mixup": 0.2, "train.fine_tune.cutmix": 0.5, "train.label_smoothing": 0.1,
          "train.optimizer": "sgd", "train.momentum": 0.9, "train.nesterov": True, "train.fine_tune.learning_rate": 1e-4,
          "train.learning_rate": 0.01},
-        TRAINED, 0.3, True,
+        TRAINED, 0.3, False,
     ),
 }  # fmt: skip
 

@@ -18,10 +18,10 @@ advise: .venv/installed  ## say which training to start with on these pictures, 
 	@python -m stages.advise
 
 test: .venv/installed-dev lint  ## linter, types, and the tests that need no service and little time
-	python -m pytest -n auto --dist loadfile
+	python -m pytest -n 2 --dist loadfile
 
 test-full: .venv/installed-dev  ## the tests that need services or much time
-	python -m pytest -n auto -m full
+	python -m pytest -n 2 -m full
 
 test-gpu: .venv/installed-dev  ## a smoke test on an NVIDIA GPU (not yet run on one)
 	$(PIP) -c constraints.txt "tensorflow[and-cuda]"

@@ -84,8 +84,6 @@ def save(path: Path, pixels: np.ndarray) -> Path:
 
 def run(*command: str, cwd: Path, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command with this interpreter's programs first on the PATH; `python` is this interpreter."""
-    import os
-
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         command, cwd=cwd, env={**os.environ, "PATH": path, **environment}, capture_output=True, text=True

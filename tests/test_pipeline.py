@@ -74,7 +74,8 @@ def test_a_run_leaves_nothing_for_git_but_the_lock(copy):
     assert changed == ["M", "dvc.lock", "M", "params.yaml"]
     tracked = run("git", "ls-files", cwd=copy).stdout.splitlines()
     assert [name for name in tracked if name.startswith(("data/", "models/", "exports/", "reports/", "mlruns/"))] == [
-        "data/incoming/.gitkeep"
+        "data/incoming/.gitkeep",
+        "data/weights/.gitkeep",
     ]
     assert list((copy / "mlartifacts").iterdir())
 

@@ -164,6 +164,32 @@ def test_every_activation_learns(features, activation, batch_norm):
     assert max(history["val_accuracy"]) > 0.5
 
 
+@pytest.mark.parametrize(
+    ("activation", "function"),
+    [
+        ("relu", lambda x: np.maximum(x, 0)),
+        ("tanh", np.tanh),
+        ("sigmoid", lambda x: 1 / (1 + np.exp(-x))),
+        ("leaky_relu", lambda x: np.where(x > 0, x, 0.2 * x)),
+    ],
+)
+def test_the_activation_is_the_one_asked_for(features, activation, function):
+    settings = params(head={"activation": activation, "prepare": []}).head.model_dump(by_alias=True)
+    head = heads.build(settings, 512, 10)
+    kernel, bias, out, out_bias = (array.astype(np.float64) for array in head.get_weights())
+    expected = function(features[1].rows() @ kernel + bias) @ out + out_bias
+    assert np.abs(heads.run(head, features[1]) - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_batch_norm_is_there_where_it_is_asked_for():
+    counts = []
+    for wanted in (False, True):
+        settings = params(head={"batch_norm": wanted, "hidden": [8, 8]}).head.model_dump(by_alias=True)
+        layers = heads.build(settings, 16, 3).layers
+        counts.append(sum(type(layer).__name__ == "BatchNormalization" for layer in layers))
+    assert counts == [0, 2]
+
+
 def test_label_smoothing_makes_a_head_less_sure(features):
     sure = []
     for smoothing in (0.0, 0.3):

@@ -11,6 +11,7 @@ import keras
 
 from stages.common import backbone, cut, heads, training
 from stages.common.batches import VAL_BATCH, Batches, ChangedPictures
+from stages.common.classifier import BACKBONE
 from stages.common.errors import StageError
 from stages.common.inputs import Features, Held, Inputs, Pictures
 from stages.common.paths import FEATURES
@@ -73,7 +74,7 @@ def fit(
     """
     name, (height, width) = extracted["backbone"], extracted["image_size"]
     whole = backbone.network(name, (height, width), how.precision)
-    whole.load_weights(FEATURES / "backbone.weights.h5")
+    whole.load_weights(FEATURES / BACKBONE)
     chosen = plan(whole, how, extracted)
     for layer in whole.layers:
         layer.trainable = layer.name in chosen.trained  # batch normalisation is not: it stays as in a prediction
@@ -121,7 +122,7 @@ def fit(
         whole.set_weights(before[0])
         top.set_weights(before[1])
     history = {figure: history[figure] + tuned[figure] for figure in history}
-    whole.save_weights(folder / "backbone.weights.h5")
+    whole.save_weights(folder / BACKBONE)
     return (
         {
             "layers": [chosen.scored] if chosen.scored else [],

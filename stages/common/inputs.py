@@ -3,6 +3,7 @@
 `Features` are those that `extract` wrote, `Pictures` are the pixels themselves; both give a batch of rows at a time.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ from stages.common.files import read_csv, sha256
 from stages.common.pictures import Picture, decode
 
 
-class Inputs:
+class Inputs(ABC):
     """Row i of `rows(...)` belongs to `paths[i]` and `labels[i]`."""
 
     def __init__(self, paths: Sequence[str], labels: Sequence[str]) -> None:
@@ -22,9 +23,9 @@ class Inputs:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @abstractmethod
     def rows(self, which: np.ndarray | slice = slice(None)) -> np.ndarray:
         """The chosen rows, float32: features (rows, n) or pixels (rows, height, width, 3)."""
-        raise NotImplementedError
 
     def numbers(self, classes: Sequence[str]) -> np.ndarray:
         """Each row's class as its number in `classes`."""

@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help run advise test test-full test-gpu lint format lock clean
+.PHONY: help run advise recipe test test-full test-gpu lint format lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -16,6 +16,10 @@ run: .venv/installed  ## set up, run the pipeline, say what came out
 advise: .venv/installed  ## say which training to start with on these pictures, and why
 	@dvc repro -q extract
 	@python -m stages.advise
+
+recipe: .venv/installed  ## run a known-good experiment: NAME=… SET="key=value …" EXP=…; without NAME, list them
+	@python -m stages.recipe $(NAME) $(SET) $(if $(EXP),--exp $(EXP))
+	@$(if $(NAME),python -m stages.summary)
 
 test: .venv/installed-dev lint  ## linter, types, and the tests that need no service and little time
 	python -m pytest -n 2 --dist loadfile

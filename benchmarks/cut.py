@@ -56,10 +56,11 @@ def epoch(begin: keras.KerasTensor, pooled: keras.KerasTensor, inputs: Inputs, s
     head = heads.build(section.head.model_dump(by_alias=True), pooled.shape[1], len(classes))
     model = keras.Model(begin, head(pooled))
     model.compile("adam", keras.losses.CategoricalCrossentropy(from_logits=True), jit_compile=False)
-    batches = Batches(inputs, classes, section.fine_tune.batch_size, seed=42)
+    batches = Batches(inputs, classes, section.model_copy(update={"batch_size": section.fine_tune.batch_size}), seed=42)
     started: list[float] = []
     note = keras.callbacks.LambdaCallback(on_epoch_begin=lambda *_: started.append(time.perf_counter()))
-    model.fit(batches, epochs=2, shuffle=False, verbose=0, callbacks=[note])
+    steps = batches.in_a_pass
+    model.fit(batches.stream(0), steps_per_epoch=steps, epochs=2, shuffle=False, verbose=0, callbacks=[note])
     return time.perf_counter() - started[1]
 
 

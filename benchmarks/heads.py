@@ -23,6 +23,7 @@ def main() -> None:
     """Print a row of a Markdown table for each head."""
     hardware.prepare(42)
     from stages.common import heads
+    from stages.common.training import Session
 
     extracted = json.loads(EXTRACT_REPORT.read_text())
     rows, val = (Features(FEATURES, part, extracted["layers"]) for part in ("train", "val"))
@@ -39,9 +40,11 @@ def main() -> None:
     for kind in sys.argv[1:] or heads.STEPS:
         settings = train.Params(**{**section, "head": {**section["head"], "type": kind}})
         hardware.prepare(42)
-        started = time.perf_counter()
-        known, head, history = train.fit_head(settings, rows, val, classes, 42, lambda *_: None)
-        seconds = time.perf_counter() - started
+        with tempfile.TemporaryDirectory() as folder:
+            session = Session(42, Path(folder), lambda *_: None)
+            started = time.perf_counter()
+            known, head, history = train.fit_head(settings, rows, val, classes, session)
+            seconds = time.perf_counter() - started
         logits, labels = heads.run(head, val), val.numbers(classes)
         loss = log_loss(logits / fit_temperature(logits, labels), labels)
         right = float((logits.argmax(axis=1) == labels).mean())

@@ -1,5 +1,6 @@
 """Real pictures for all tests: Fashion-MNIST as the download stage brings it, and a small project around it."""
 
+import atexit
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from PIL import Image
 
 from stages import download
 from stages.common import hardware, sources
+from stages.common.train_params import Descent
 
 ROOT = Path(__file__).parents[1]
 PER_CLASS = 60
@@ -65,6 +67,21 @@ def tuning(workspace, fashion):
     (workspace / "data/augmented").mkdir()
     (workspace / "data/augmented/.left_out.csv").write_text("picture\n")
     return workspace
+
+
+def session(seed=1, log=lambda *_: None):
+    """What a training needs besides data: a state folder of its own, which no other training finds."""
+    from stages.common.training import Session
+
+    folder = tempfile.mkdtemp(prefix="darkroom-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Session(seed, Path(folder), log)
+
+
+def descent(**changes):
+    """Settings of gradient descent."""
+    known = {"epochs": 4, "patience": 5, "batch_size": 32, "optimizer": "adam", "learning_rate": 0.001}
+    return Descent(**{**known, **changes})
 
 
 def wanted(**changes: object) -> download.Params:

@@ -18,9 +18,8 @@ from stages.common.files import read_csv
 from stages.common.inputs import Features, Pictures
 from stages.common.params import Base
 from stages.common.pictures import decode, listed
-from stages.common.train_params import FineTune
-from stages.common.transforms import PRESETS
-from tests.conftest import CLASSES, ROOT
+from stages.common.train_params import FineTune, Pixels
+from tests.conftest import CLASSES, ROOT, descent, session
 
 BACKBONES = {  # a size that suits the network, and where it is cut to train the last named block
     "VGG16": (32, "block5", "block4_pool"),
@@ -50,7 +49,7 @@ def tuned(report, folder, seed=1, **changes):
     params = train.Params(**{**known, "learning_rate": 0.001, "fine_tune": how, **changes})
     hardware.prepare(seed)
     folder.mkdir(parents=True, exist_ok=True)
-    model, history, more = train.fine_tune(params, report, seed, folder, lambda *_: None)
+    model, history, more = train.fine_tune(params, report, session(seed), folder)
     model.settings["temperature"] = 1.0
     model.save(folder)
     return model, history, more
@@ -89,16 +88,15 @@ def test_the_cut_equals_the_whole_model_with_the_frozen_part_frozen(tuning, monk
     whole = keras.Sequential([own, keras.layers.GlobalAveragePooling2D(), head])
     pictures = Pictures(listed("train"), (32, 32))
     pixels = keras.applications.vgg16.preprocess_input(pictures.rows())
-    order = Batches(pictures, CLASSES, 16, seed=1)
+    order = Batches(pictures, CLASSES, descent(batch_size=16), seed=1)
     labels = order.one_hot
 
     def epochs(count):
         own_optimizer = {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}[optimizer](rate)
         loss = keras.losses.CategoricalCrossentropy(from_logits=True)
         for epoch in range(count):
-            order.start(epoch)
             for start in range(0, len(pixels), 16):
-                rows = np.sort(order.order[start : start + 16])
+                rows = order.order(epoch)[start : start + 16]
                 with tf.GradientTape() as tape:
                     value = loss(labels[rows], whole(pixels[rows], training=True))
                 gradients = tape.gradient(value, whole.trainable_variables)
@@ -219,7 +217,7 @@ KINDS = {
     "all": ({"unfreeze": "all"}, {"layers": ["block5_pool"], "pooling": "avg"}, []),
     "new pixels": ({"online": {"preset": "tutorial"}}, {}, ["block3_pool"]),
     "mixed": ({"mixup": 0.2, "cutmix": 1.0}, {"layers": ["block5_pool"], "pooling": "avg"}, []),
-    "reduced precision": ({"precision": "mixed_bfloat16"}, {}, ["block3_pool"]),
+    "reduced precision": ({}, {}, ["block3_pool"]),
 }
 
 
@@ -235,7 +233,8 @@ def test_what_is_saved_says_the_same_from_features_and_from_pixels(tuning, kind)
 
     how, section, layers = KINDS[kind]
     report = extracted(**section)
-    model, history, _ = tuned(report, tuning / "models", fine_tune={"epochs": 3, **how}, epochs=5)
+    precision = "mixed_bfloat16" if "precision" in kind else "float32"
+    model, history, _ = tuned(report, tuning / "models", fine_tune={"epochs": 3, **how}, epochs=5, precision=precision)
     assert model.settings["layers"] == layers
     again = Classifier.load(tuning / "models")
     val = again.inputs("val")
@@ -268,13 +267,14 @@ def test_one_seed_gives_one_network(tuning):
 def test_changed_pictures_are_a_function_of_seed_epoch_and_picture(tuning):
     pictures = Pictures(listed("train"), (32, 32))
 
-    def epoch(seed, number, size=8, **more):
-        batches = ChangedPictures(pictures, CLASSES, size, seed, transforms=PRESETS["tutorial"], **more)
-        batches.start(number)
+    def epoch(seed, number, size=8):
+        changes = Pixels(online={"preset": "tutorial"})
+        batches = ChangedPictures(pictures, CLASSES, descent(batch_size=size), seed, changes)
         found = {}
-        for place in range(len(batches)):
-            rows = np.sort(batches.order[place * size : (place + 1) * size])
-            found |= dict(zip(rows.tolist(), zip(*batches[place], strict=True), strict=True))
+        for place in range(batches.in_a_pass):
+            rows = batches.order(number)[place * size : (place + 1) * size]
+            step = batches[number * batches.in_a_pass + place]
+            found |= dict(zip(rows.tolist(), zip(*step, strict=True), strict=True))
         return found
 
     once, again, small, other, later = epoch(1, 0), epoch(1, 0), epoch(1, 0, size=3), epoch(2, 0), epoch(1, 1)
@@ -291,10 +291,11 @@ def test_changed_pictures_are_a_function_of_seed_epoch_and_picture(tuning):
 def test_mixed_pictures_have_mixed_labels(tuning, kind):
     """Each picture is what its labels say: so much of one class's picture, so much of another's."""
     pictures = Pictures(listed("train"), (32, 32))
-    plain = Batches(pictures, CLASSES, 30, seed=1)
-    mixed = ChangedPictures(pictures, CLASSES, 30, 1, **{kind: 1.0})
+    how = descent(batch_size=30)
+    plain = Batches(pictures, CLASSES, how, seed=1)
+    mixed = ChangedPictures(pictures, CLASSES, how, 1, Pixels(**{kind: 1.0}))
     soft = 0
-    for number in range(len(plain)):
+    for number in range(plain.in_a_pass):
         images, labels = plain[number]
         changed, weights = mixed[number]
         assert np.allclose(weights.sum(axis=1), 1, atol=1e-5)
@@ -309,7 +310,7 @@ def test_mixed_pictures_have_mixed_labels(tuning, kind):
             elif own < 0.999:  # nearest to a mixture in the label's shares
                 assert np.abs(image - own * original).max() <= 255 * (1 - own) + 0.1
     assert soft > 20
-    again = ChangedPictures(pictures, CLASSES, 30, 1, **{kind: 1.0})
+    again = ChangedPictures(pictures, CLASSES, how, 1, Pixels(**{kind: 1.0}))
     assert (again[1][0] == mixed[1][0]).all()
 
 

@@ -9,7 +9,7 @@ from stages import extract, train
 from stages.common import backbone, hardware, weights
 from stages.common.files import write_csv
 from stages.common.inputs import Features
-from tests.conftest import ROOT
+from tests.conftest import ROOT, session
 
 pytestmark = pytest.mark.gpu
 
@@ -32,5 +32,5 @@ def test_one_epoch_in_mixed_float16_with_memory_growth(pictures, tmp_path, capfd
         write_csv(tmp_path / f"{part}.csv", ("sha256", "path", "label"), rows)
     both = [Features(tmp_path, part, ["block4_pool"]) for part in ("train", "val")]
     section = yaml.safe_load((ROOT / "params.yaml").read_text())["train"] | {"epochs": 1}
-    history = train.fit_head(train.Params(**section), *both, sorted(set(both[0].labels)), 1, lambda *_: None)[-1]
+    history = train.fit_head(train.Params(**section), *both, sorted(set(both[0].labels)), session())[-1]
     assert np.isfinite(history["loss"]).all()

@@ -14,6 +14,7 @@ from stages.common import classical, hardware, heads
 from stages.common.errors import StageError
 from stages.common.inputs import Features, Held
 from stages.common.train_params import Head
+from tests.conftest import session
 from tests.test_train import params
 
 CLASSICAL = sorted(classical.KNOBS)
@@ -39,7 +40,7 @@ def two(features):
 
 def fitted(kind, data, **changes):
     hardware.prepare(1)
-    settings, head, history = train.fit_head(params(head={"type": kind, **ONE, **changes}), *data, 1, lambda *_: None)
+    settings, head, history = train.fit_head(params(head={"type": kind, **ONE, **changes}), *data, session())
     return settings, head, history
 
 
@@ -134,7 +135,7 @@ def test_balanced_weights_find_more_of_the_rare_class(two, kind):
     found = []
     for weights in ("none", "balanced"):
         changed = params(head={"type": kind, **ONE, "leaf": [2]}, class_weights=weights, epochs=8)
-        _, head, _ = train.fit_head(changed, few, val, classes, 1, lambda *_: None)
+        _, head, _ = train.fit_head(changed, few, val, classes, session())
         logits = heads.run(head, val)
         found.append(float((logits[:, 1] - logits[:, 0])[val.numbers(classes) == 1].mean()))
     assert found[1] > found[0]
@@ -193,7 +194,7 @@ def test_batch_norm_is_there_where_it_is_asked_for():
 def test_label_smoothing_makes_a_head_less_sure(features):
     sure = []
     for smoothing in (0.0, 0.3):
-        _, head, _ = train.fit_head(params(label_smoothing=smoothing, epochs=8), *features, 1, lambda *_: None)
+        _, head, _ = train.fit_head(params(label_smoothing=smoothing, epochs=8), *features, session())
         sure.append(softmax(heads.run(head, features[1]), axis=1).max(axis=1).mean())
     assert sure[1] < sure[0] - 0.1
 

@@ -1,4 +1,4 @@
-"""Every head and every kind of fine-tuning through `dvc repro`, on real pictures."""
+"""Every head, way to fine-tune, network from scratch, optimizer and schedule through `dvc repro`, on real pictures."""
 
 import json
 import shutil
@@ -14,6 +14,8 @@ TRAINED = ["train", "evaluate", "export"]
 EXTRACTED = ["extract", *TRAINED]
 FINE = {"train.mode": "fine_tune", "train.epochs": 4, "train.fine_tune.epochs": 2}
 MOBILE = {"extract.backbone": "MobileNetV2", "extract.weights": "random", "extract.layers": ["block_15_add"]}
+
+SCRATCH = {"train.mode": "scratch", "train.epochs": 12, "train.patience": None, "train.learning_rate": 0.001}
 
 # Name: changes of params.yaml, the stages that run, the least accuracy (chance is 0.1), whether `make test` has it.
 # The features at hand are those of VGG16's block3_pool, flat.
@@ -36,7 +38,7 @@ MODES = {
         EXTRACTED, 0.3, False,
     ),
     "reduced precision": (
-        {**FINE, "train.fine_tune.unfreeze": "block4", "train.fine_tune.precision": "mixed_bfloat16"},
+        {**FINE, "train.fine_tune.unfreeze": "block4", "train.precision": "mixed_bfloat16"},
         TRAINED, 0.3, False,
     ),
     "batch norm": (
@@ -55,6 +57,34 @@ MODES = {
          "train.optimizer": "sgd", "train.momentum": 0.9, "train.nesterov": True, "train.fine_tune.learning_rate": 1e-4,
          "train.learning_rate": 0.01},
         TRAINED, 0.3, False,
+    ),
+    "fashion_cnn": (
+        {**SCRATCH, "train.network": "fashion_cnn", "train.scratch.image_size": [28, 28], "train.optimizer": "sgd",
+         "train.momentum": 0.9, "train.nesterov": True, "train.learning_rate": 0.01, "train.schedule": "cosine",
+         "train.precision": "float32", "train.device": "cpu:0"},
+        TRAINED, 0.5, True,
+    ),
+    "mnist_cnn": (
+        {**SCRATCH, "train.network": "mnist_cnn", "train.scratch.image_size": [28, 28], "train.scratch.color": "grey",
+         "train.steps": 120, "train.validate_every": 20, "train.shuffle": False, "train.keep": "last",
+         "train.learning_rate": 1e-4, "train.tensorboard": "activations"},
+        TRAINED, 0.5, False,
+    ),
+    "mini_vggnet": (
+        {**SCRATCH, "train.optimizer": "rmsprop", "train.schedule": "plateau",
+         "train.scratch.online": {"preset": "none", "horizontal_flip": True, "width_shift": 0.1},
+         "train.scratch.mixup": 0.2, "train.scratch.cutmix": 0.5},
+        TRAINED, 0.3, False,
+    ),
+    "dense network": (
+        {**SCRATCH, "train.network": "dense", "train.optimizer": "adamw", "train.weight_decay": 0.01,
+         "train.scratch.activation": "tanh", "train.strategy": "mirrored"},
+        TRAINED, 0.5, False,
+    ),
+    "small_resnet": (
+        {**SCRATCH, "extract.backbone": None, "train.network": "small_resnet", "train.checkpoints": "all",
+         "train.keep": 12, "train.label_smoothing": 0.1, "train.class_weights": "balanced"},
+        EXTRACTED, 0.4, False,
     ),
 }  # fmt: skip
 
@@ -75,6 +105,9 @@ def test_a_mode_runs_whole(project, tmp_path, name):
     report = json.loads((folder / "reports/train.json").read_text())
     history = read_csv(folder / "reports/history.csv")
     assert len(history) == report["epochs"]
+    assert report["kept_epoch"] == {"best": report["best_epoch"], "last": report["epochs"]}.get(
+        changes.get("train.keep", "best"), changes.get("train.keep")
+    )
     assert report["best_val_loss"] == min(float(row["val_loss"]) for row in history)
     if changes.get("train.mode") == "fine_tune":
         assert len(history) == report["warm_up_epochs"] + 2

@@ -10,7 +10,7 @@ from tests.conftest import ROOT, run
 GOOD = yaml.safe_load((ROOT / "params.yaml").read_text())
 
 WRONG = [
-    ("train.drpout", 0.3, "train.drpout is unknown (allowed here: epochs, patience, "),
+    ("train.drpout", 0.3, "train.drpout is unknown (allowed here: epochs, steps, validate_every, patience"),
     ("train.head.droput", 0.3, "train.head.droput is unknown (allowed here: type, prepare, hidden, "),
     ("train.head.dropout", 1.5, "train.head.dropout is 1.5, but should be less than 1"),
     ("train.epochs", "fifty", "train.epochs is 'fifty', but should be a valid integer"),
@@ -43,12 +43,29 @@ WRONG = [
     ("train.head.C", 1.0, "train.head.C is 1.0, but should be a valid list"),
     ("train.head.prepare", ["l2", "l2"], "train.head.prepare is ['l2', 'l2'], but each step may stand there once"),
     ("train.head.type", "svm", "train.head.type is 'svm', but should be 'dense', 'logistic', 'linear_svm', 'rbf_svm'"),
-    ("train.fine_tune.unfreeze", "", "train.fine_tune.unfreeze is '', but must be all, the name of a layer"),
+    ("train.fine_tune.unfreeze", "", "train.fine_tune.unfreeze is '', but must be all, none, the name of a layer"),
     (
         "train.fine_tune.online.rotatoin",
         3,
         "train.fine_tune.online.rotatoin is unknown (allowed here: preset, rotation",
     ),
+    ("train.network", "lenet", "train.network is 'lenet', but should be 'fashion_cnn', 'mnist_cnn', 'mini_vggnet', "),
+    ("train.keep", 0, "train.keep is 0, but should be 'best' or 'last' or should be greater than or equal to 1"),
+    ("train.keep", 7, "train: keep 7 needs checkpoints: all"),
+    ("train.steps", 10, "train: steps 10 must be a multiple of validate_every, not None"),
+    ("train.device", "gpu", "train.device is 'gpu', but string should match pattern"),
+    (
+        "train.precision",
+        "float16",
+        "train.precision is 'float16', but should be 'auto', 'float32', 'mixed_bfloat16' or",
+    ),
+    (
+        "train.scratch.colour",
+        "grey",
+        "train.scratch.colour is unknown (allowed here: online, mixup, cutmix, image_size",
+    ),
+    ("train.scratch.image_size", [32], "train.scratch.image_size is [32], but list should have at least 2 items"),
+    ("train.head.dropout", [0.1], "train: head.dropout has 1 values, but there are 2 dense layers"),
     ("train.schedule", "step", "train.schedule is 'step', but should be 'constant', 'cosine' or 'plateau'"),
     ("export.formats", ["onx"], "export.formats.0 is 'onx', but should be 'saved_model'"),
     ("export.register", 3, "export.register is 3, but should be a valid string"),

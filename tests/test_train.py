@@ -13,6 +13,7 @@ from stages.common.calibration import fit_temperature
 from stages.common.errors import StageError
 from stages.common.files import read_csv
 from stages.common.inputs import Features
+from tests.conftest import descent, session
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +32,8 @@ def params(**changes):
 def fitted(features, seed=1, **changes):
     hardware.prepare(seed)
     logged = []
-    _, head, history = train.fit_head(
-        params(**changes), *features, seed, lambda epoch, metrics: logged.append((epoch, metrics))
-    )
+    log = lambda epoch, metrics: logged.append((epoch, metrics))  # noqa: E731
+    _, head, history = train.fit_head(params(**changes), *features, session(seed, log))
     return head, history, logged
 
 
@@ -109,16 +109,14 @@ def test_the_optimizers_settings_arrive():
 
 
 def test_an_epoch_sees_every_row_once_in_an_order_of_its_own(features):
-    batches = Batches(features[0], features[2], 32, seed=1)
-    orders = []
-    for epoch in range(2):
-        batches.start(epoch)
-        orders.append(batches.order)
-        labels = np.concatenate([batches[number][1].argmax(axis=1) for number in range(len(batches))])
+    batches = Batches(features[0], features[2], descent(), seed=1)
+    steps = iter(batches.stream(0))
+    for _ in range(2):
+        labels = np.concatenate([next(steps)[1].numpy().argmax(axis=1) for _ in range(batches.in_a_pass)])
         assert sorted(labels) == sorted(features[0].numbers(features[2]))
-    assert (orders[0] != orders[1]).any()
+    assert (batches.order(0) != batches.order(1)).any()
     first, numbers = batches[0]
-    rows = np.sort(batches.order[:32])
+    rows = batches.order(0)[:32]
     assert (first == features[0].rows(rows)).all()
     assert [features[2][number] for number in numbers.argmax(axis=1)] == [features[0].labels[row] for row in rows]
 

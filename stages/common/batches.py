@@ -1,87 +1,103 @@
-"""Batches for training and validation: a function of the seed, the epoch and the batch's number, nothing else."""
+"""Batches for training: a function of the seed and the step, nothing else, so that a training can go on at any step."""
 
+import functools
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from stages.common import seeds
+from stages.common.errors import StageError
+from stages.common.files import natural
 from stages.common.inputs import Inputs, Pictures
+from stages.common.parallel import cores
+from stages.common.train_params import Descent, Pixels
 from stages.common.transforms import Transforms, change
 
-VAL_BATCH = 256
 UNCHANGED = Transforms()
 
 
-class Batches(keras.utils.PyDataset):
-    """Rows and one-hot classes, read from disk as they come; with class weights also a weight for each row."""
+class Batches:
+    """Rows and one-hot classes, read as they are asked for; with class weights also a weight for each row.
 
-    def __init__(
-        self,
-        inputs: Inputs,
-        classes: Sequence[str],
-        size: int,
-        seed: int | None = None,
-        class_weights: np.ndarray | None = None,
-    ) -> None:
-        """With a seed each epoch has an order of its own; without one, rows come in theirs."""
-        super().__init__()
-        self.inputs, self.size, self.seed, self.class_weights = inputs, size, seed, class_weights
-        self.one_hot = np.eye(len(classes), dtype=np.float32)[inputs.numbers(classes)]
-        self.order = np.arange(len(inputs))
-        self.start(0)
+    Every pass over the rows has an order of its own, or that of the file names where `how.shuffle` is false. The batch
+    of a pass that is left over is smaller, and left out where several devices share the work: they would weigh its
+    rows otherwise.
+    """
 
-    def __len__(self) -> int:
-        return -(-len(self.inputs) // self.size)
+    def __init__(self, inputs: Inputs, classes: Sequence[str], how: Descent, seed: int) -> None:
+        self.inputs, self.seed, self.shuffle = inputs, seed, how.shuffle
+        numbers = inputs.numbers(classes)
+        self.class_weights = how.weights_of(numbers, len(classes))
+        self.one_hot = np.eye(len(classes), dtype=np.float32)[numbers]
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        self.size, self.even = how.batch_size * replicas, replicas > 1
+        self.in_a_pass = len(inputs) // self.size if self.even else -(-len(inputs) // self.size)
+        if not self.in_a_pass:
+            raise StageError(
+                f"train.batch_size {how.batch_size} on {replicas} devices is more than the {len(inputs)} training "
+                "pictures: make it smaller."
+            )
+        self.order = functools.lru_cache(maxsize=2)(self._order)
 
-    def __getitem__(self, number: int) -> tuple[np.ndarray, ...]:
-        """Rows (batch, …), one-hot classes (batch, classes), and with class weights (batch,)."""
-        chosen = np.sort(self.order[number * self.size : (number + 1) * self.size])
-        rows, classes = self.prepared(chosen, number)
+    def __getitem__(self, step: int) -> tuple[np.ndarray, ...]:
+        """Rows (batch, …), one-hot classes (batch, classes), and with class weights (batch,), of a step from 0 on."""
+        turn, place = divmod(step, self.in_a_pass)
+        chosen = self.order(turn)[place * self.size : (place + 1) * self.size]
+        rows, classes = self.prepared(chosen, step)
         weights = () if self.class_weights is None else (classes @ self.class_weights,)
         return (rows, classes, *weights)
 
-    def prepared(self, chosen: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """What the chosen rows of batch `number` are trained on."""
+    def prepared(self, chosen: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """What the chosen rows are trained on at a step."""
         return self.inputs.rows(chosen), self.one_hot[chosen]
 
-    def start(self, epoch: int) -> None:
-        """Draw the order of an epoch, counted from 0; Keras' own hooks come once more than there are epochs."""
-        self.epoch = epoch
-        if self.seed is not None:
-            self.order = seeds.stream(self.seed, "shuffle", self.epoch).permutation(len(self.inputs))
+    def stream(self, first: int) -> tf.data.Dataset:
+        """All batches from step `first` on without end, made in parallel ahead of their use."""
+        example = self[first]
+        size = self.size if self.even else None
+
+        def load(step: Any) -> Any:
+            # Stateless, as TensorFlow calls it: else its determinism would forbid that two run at the same time.
+            made = tf.numpy_function(
+                lambda number: self[int(number)], [step], [array.dtype for array in example], stateful=False
+            )
+            for tensor, array in zip(made, example, strict=True):
+                tensor.set_shape((size, *array.shape[1:]))
+            return tuple(made)
+
+        steps = tf.data.Dataset.range(first, np.iinfo(np.int64).max)
+        return steps.map(load, num_parallel_calls=cores(), deterministic=True).prefetch(2)
+
+    def _order(self, turn: int) -> np.ndarray:
+        if self.shuffle:
+            return seeds.stream(self.seed, "shuffle", turn).permutation(len(self.inputs))
+        return np.array(sorted(range(len(self.inputs)), key=lambda row: natural(self.inputs.paths[row])))
 
 
 class ChangedPictures(Batches):
-    """Pictures that are changed anew each epoch, and mixed with one another."""
+    """Pictures that are changed anew in each pass, and mixed with one another."""
 
-    def __init__(
-        self,
-        pictures: Pictures,
-        classes: Sequence[str],
-        size: int,
-        seed: int,
-        class_weights: np.ndarray | None = None,
-        transforms: Transforms = UNCHANGED,
-        mixup: float = 0,
-        cutmix: float = 0,
-    ) -> None:
-        super().__init__(pictures, classes, size, seed, class_weights)
-        self.pictures, self.changes_seed, self.transforms = pictures, seed, transforms
+    def __init__(self, pictures: Pictures, classes: Sequence[str], how: Descent, seed: int, changes: Pixels) -> None:
+        super().__init__(pictures, classes, how, seed)
+        self.pictures, self.transforms = pictures, changes.online.transforms()
         self.mixers = [
-            kind(value) for kind, value in ((keras.layers.MixUp, mixup), (keras.layers.CutMix, cutmix)) if value
+            kind(value)
+            for kind, value in ((keras.layers.MixUp, changes.mixup), (keras.layers.CutMix, changes.cutmix))
+            if value
         ]
 
-    def prepared(self, chosen: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
+    def prepared(self, chosen: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Changed pictures and their mixed classes."""
-        images, labels = super().prepared(chosen, number)
+        images, labels = super().prepared(chosen, step)
         if self.transforms != UNCHANGED:
-            names = [(self.pictures.digests[row], self.epoch) for row in chosen]
-            images = change(images, self.transforms, seeds.derive(self.changes_seed, "online"), names).astype(
-                np.float32
-            )
+            turn = step // self.in_a_pass
+            names = [(self.pictures.digests[row], turn) for row in chosen]
+            images = change(images, self.transforms, seeds.derive(self.seed, "online"), names).astype(np.float32)
         if self.mixers:
-            draw = seeds.derive(self.changes_seed, "mix", self.epoch, number)
+            draw = seeds.derive(self.seed, "mix", step)
             mixer = self.mixers[draw % len(self.mixers)]  # with both, every other batch or so
             how = mixer.get_random_transformation(images, seed=keras.random.SeedGenerator(draw))
             images = keras.ops.convert_to_numpy(mixer.transform_images(images, how))

@@ -12,12 +12,12 @@ import psutil
 
 from stages.common import heads
 from stages.common.calibration import fit_temperature, log_loss
+from stages.common.checkpoints import History
 from stages.common.errors import StageError
 from stages.common.inputs import Held, Inputs
 from stages.common.parallel import cores
 from stages.common.tracking import Log
 from stages.common.train_params import Head
-from stages.common.training import History
 
 KNOBS = {"logistic": "C", "linear_svm": "C", "rbf_svm": "C", "knn": "neighbours", "tree": "leaf", "forest": "trees"}
 MOST_FOR_CURVES = 2000  # training rows on which loss and accuracy are measured

@@ -5,6 +5,8 @@
     models/backbone.weights.h5  the whole network's; equal for all heads on the same features, so DVC keeps it once
     models/head.weights.h5
 
+A network that was trained from scratch is a head that begins at the pixels; then there is no backbone.
+
 Weights and settings are equal byte for byte when a training is repeated; a `.keras` file would hold the date.
 """
 
@@ -51,7 +53,7 @@ def settings(folder: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Classifier:
-    """A trained model: what `model.json` says, a head, and the file with the weights of the whole network.
+    """A trained model: what `model.json` says, a head, and the file with the weights of the whole network, if there is.
 
     The head begins at the features of the layers in `settings["layers"]`. After fine-tuning a part of the network
     belongs to what begins there, from `settings["tuned"]["start"]` on; null there, and no layers, mean the pixels.
@@ -59,23 +61,26 @@ class Classifier:
 
     settings: dict[str, Any]
     head: "keras.Model"
-    weights: Path
+    weights: Path | None
 
     @classmethod
     def load(cls, folder: Path) -> "Classifier":
         """Read what `save` wrote."""
-        from stages.common import heads
+        from stages.common import heads, networks
 
         said = settings(folder)
-        head = heads.build(said["head"], said["features"], len(said["classes"]))
+        if said["backbone"]["backbone"] is None:
+            head, weights = networks.build(said["head"], len(said["classes"])), None
+        else:
+            head, weights = heads.build(said["head"], said["features"], len(said["classes"])), folder / BACKBONE
         head.load_weights(folder / HEAD)
-        return cls(said, head, folder / BACKBONE)
+        return cls(said, head, weights)
 
     def save(self, folder: Path) -> None:
         """Write the model's files into a folder, which may hold the network's weights already."""
         write_json(folder / SETTINGS, self.settings)
         write_json(folder / CLASSES, self.classes)
-        if self.weights != folder / BACKBONE:
+        if self.weights not in (None, folder / BACKBONE):
             link_or_copy(self.weights, folder / BACKBONE)
         self.head.save_weights(folder / HEAD)
 
@@ -130,7 +135,7 @@ class Classifier:
             return self.head
         rows, maps = cut.entry(self.network, self.settings["backbone"]["backbone"], tuned["start"])
         features = cut.features(self.network, tuned["start"], tuned["top"], tuned["pooling"], maps)
-        return keras.Model(rows, self.head(features))
+        return keras.Model(rows, self.head(features), name="classifier")
 
     def whole(self) -> "keras.Model":
         """One float32 model from raw RGB pixels (batch, any height, any width, 3), 0 to 255, to probabilities."""

@@ -25,8 +25,8 @@ def before(whole: keras.Model, unfreeze: str | int) -> Cut:
 
     Args:
         whole: a network without classifier.
-        unfreeze: "all"; or a name, for all from the first layer on whose name begins with it; or a number, for so many
-            layers at the end that have weights, batch normalisation not counted.
+        unfreeze: "all"; "none", for the head alone; a name, for all from the first layer on whose name begins with it;
+            or a number, for so many layers at the end that have weights, batch normalisation not counted.
 
     Raises:
         StageError: no layer with weights is of that name.
@@ -37,6 +37,8 @@ def before(whole: keras.Model, unfreeze: str | int) -> Cut:
         for layer in whole.layers
         if layer.trainable_weights and not isinstance(layer, keras.layers.BatchNormalization)
     ]
+    if unfreeze == "none":
+        return Cut(places(whole)[-1], [])
     if unfreeze == "all":
         first = 0
     elif isinstance(unfreeze, int):
@@ -73,7 +75,7 @@ def places(whole: keras.Model) -> list[str]:
 def part(whole: keras.Model, start: str | None, stop: str) -> keras.Model:
     """The network from the output of layer `start` (None: from its input) to that of layer `stop`."""
     known = backbone.outputs(whole)
-    return keras.Model(known[start] if start else whole.input, known[stop])
+    return keras.Model(known[start] if start else whole.input, known[stop], name=f"to_{stop}")
 
 
 def entry(whole: keras.Model, name: str, start: str | None) -> tuple[Any, Any]:

@@ -5,6 +5,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -53,10 +54,15 @@ def whole_file(target: Path) -> Iterator[Path]:
     partial.replace(target)
 
 
+def write_text(target: Path, text: str) -> None:
+    """Write a text with a final newline."""
+    with whole_file(target) as partial:
+        partial.write_text(text.rstrip() + "\n", encoding="utf-8")
+
+
 def write_json(target: Path, content: Any) -> None:
     """Write `content` as JSON with a final newline, in the order in which it was put together."""
-    with whole_file(target) as partial:
-        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(target, json.dumps(content, indent=2, ensure_ascii=False))
 
 
 def write_csv(target: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -101,3 +107,9 @@ def link_or_copy(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
+
+
+def natural(path: str) -> tuple[list[str | int], str]:
+    """A key for sorting by file name, 9.png before 10.png."""
+    words = re.split(r"(\d+)", path.rsplit("/", 1)[1])
+    return [int(word) if place % 2 else word for place, word in enumerate(words)], path

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 import keras
 
-from stages.common import backbone, cut, heads, training
-from stages.common.batches import VAL_BATCH, Batches, ChangedPictures
+from stages.common import backbone, cut, hardware, heads, training
+from stages.common.batches import Batches, ChangedPictures
+from stages.common.checkpoints import History
 from stages.common.classifier import BACKBONE
 from stages.common.errors import StageError
 from stages.common.inputs import Features, Held, Inputs, Pictures
 from stages.common.paths import FEATURES
 from stages.common.pictures import listed
-from stages.common.tracking import Log
 from stages.common.train_params import Descent, FineTune, Head
 
 
@@ -42,6 +42,13 @@ def plan(whole: keras.Model, how: FineTune, extracted: dict[str, Any]) -> Plan:
     if top not in known:
         raise StageError(f"train.fine_tune.top: {extracted['backbone']} has no layer {top}; it has {', '.join(known)}.")
     above = below is None or known.index(top) > known.index(below)
+    if how.unfreeze == "none":
+        if not how.pixels_change():
+            raise StageError(
+                "train.fine_tune.unfreeze none trains the head alone, and no pictures change: set train.mode to head, "
+                "which does that on cached features, or choose transforms in train.fine_tune.online."
+            )
+        return Plan(top, [], top, None, None)
     reached = {layer.name for layer in cut.part(whole, below, top).layers} if above else set()
     trained = [name for name in trained if name in reached]
     if not trained:
@@ -56,24 +63,24 @@ def plan(whole: keras.Model, how: FineTune, extracted: dict[str, Any]) -> Plan:
 
 
 def fit(
-    how: FineTune, head: Head, descent: Descent, extracted: dict[str, Any], seed: int, folder: Path, log: Log
-) -> tuple[dict[str, Any], keras.Model, training.History, dict[str, Any]]:
-    """Warm up, then fine-tune; the epoch with the lowest validation loss stays, be it one of the warm-up.
+    how: FineTune, head: Head, descent: Descent, extracted: dict[str, Any], session: training.Session, folder: Path
+) -> tuple[dict[str, Any], keras.Model, History, dict[str, Any]]:
+    """Warm up, then fine-tune; of both phases' epochs that one stays which `descent.keep` says.
 
     Args:
         how: what is unfrozen, and the second phase's own settings.
         head: it must be a dense one.
         descent: the settings of the warm-up; those that `how` does not have hold for both phases.
         extracted: what `extract` reported.
-        seed: of the order of pictures and their changes.
+        session: seed, state and log.
         folder: where the network's weights are written.
-        log: called after each epoch.
 
     Returns:
         Settings for `Classifier`, the head, the history of both phases, and what the report says besides.
     """
     name, (height, width) = extracted["backbone"], extracted["image_size"]
-    whole = backbone.network(name, (height, width), how.precision)
+    precision = hardware.precision(descent.precision)
+    whole = backbone.network(name, (height, width), precision)
     whole.load_weights(FEATURES / BACKBONE)
     chosen = plan(whole, how, extracted)
     for layer in whole.layers:
@@ -83,45 +90,41 @@ def fit(
     features = cut.features(whole, chosen.start, chosen.top, how.pooling, maps, chosen.below)
     train, val = (_inputs(part, chosen.start, (height, width)) for part in ("train", "val"))
     classes = sorted(set(train.labels))
-    weights = descent.weights_of(train.numbers(classes), len(classes))
-
-    frozen = keras.Model(rows, features)
-    if extracted["layers"] == [chosen.top] and extracted["pooling"] == how.pooling:
-        warm: list[Inputs] = [Features(FEATURES, part, extracted["layers"]) for part in ("train", "val")]
-    else:
-        warm = [Held(heads.run(frozen, inputs), inputs) for inputs in (train, val)]
     settings = head.model_dump(by_alias=True)
     top = heads.build(settings, features.shape[1], len(classes))
-    heads.fit_scale(top, warm[0])
-    history = training.fit(
-        top,
-        Batches(warm[0], classes, descent.batch_size, seed, weights),
-        Batches(warm[1], classes, VAL_BATCH),
-        descent,
-        log,
-    )
-    training.require_number(history, descent.learning_rate)
-    warmed_up = len(history["loss"])
-    before = [whole.get_weights(), top.get_weights()]
-
-    second = Descent(
-        **descent.model_dump(include=set(Descent.model_fields))
-        | {"epochs": how.epochs, "learning_rate": how.learning_rate, "batch_size": how.batch_size}
-    )
-    batches = (
-        ChangedPictures(
-            train, classes, how.batch_size, seed, weights, how.online.transforms(), how.mixup, how.cutmix
-        )
-        if isinstance(train, Pictures)
-        else Batches(train, classes, how.batch_size, seed, weights)
-    )  # fmt: skip
     model = keras.Model(rows, top(features))
-    tuned = training.fit(model, batches, Batches(val, classes, how.batch_size), second, log, warmed_up)
-    if training.lowest(tuned) > training.lowest(history):
-        print(f"Fine-tuning did not lower the validation loss: the warm-up's model is kept (rate {how.learning_rate}).")
-        whole.set_weights(before[0])
-        top.set_weights(before[1])
-    history = {figure: history[figure] + tuned[figure] for figure in history}
+
+    phases: list[tuple[keras.Model, training.Trained]] = []
+    if how.warm_up or any(isinstance(layer, keras.layers.Normalization) for layer in top.layers):
+        if extracted["layers"] == [chosen.top] and extracted["pooling"] == how.pooling:
+            warm: list[Inputs] = [Features(FEATURES, part, extracted["layers"]) for part in ("train", "val")]
+        else:
+            frozen = keras.Model(rows, features)
+            warm = [Held(heads.run(frozen, inputs), inputs) for inputs in (train, val)]
+        heads.fit_scale(top, warm[0])
+    if how.warm_up:
+        shuffled = Batches(warm[0], classes, descent, session.seed)
+        phases.append((top, training.fit(top, shuffled, warm[1], classes, descent, session, "warm_up")))
+    history = phases[0][1].history if phases else {}
+    warmed_up = len(history.get("loss", ()))
+
+    own = {name: getattr(how, name) for name in ("epochs", "learning_rate", "batch_size")}
+    second = descent.model_copy(update=own | {"steps": None, "validate_every": None})
+    batches = (
+        ChangedPictures(train, classes, second, session.seed, how)
+        if isinstance(train, Pictures)
+        else Batches(train, classes, second, session.seed)
+    )
+    phases.append((model, training.fit(model, batches, val, classes, second, session, "fine_tune", warmed_up)))
+    tuned = phases[-1][1].history
+    history = {figure: history.get(figure, []) + values for figure, values in tuned.items()}
+    keep = training.kept(history, descent.keep)
+    before = keep < warmed_up
+    if before:
+        print(f"train: of epoch {keep + 1} the warm-up's model is kept (rate {how.learning_rate})", flush=True)
+        whole.load_weights(FEATURES / BACKBONE)
+    kept_in, trained = phases[0] if before else phases[-1]
+    trained.load(kept_in, keep if before else keep - warmed_up)
     whole.save_weights(folder / BACKBONE)
     return (
         {
@@ -133,9 +136,14 @@ def fit(
         },
         top,
         history,
-        {"warm_up_epochs": warmed_up, "cut": chosen.below, "trained_layers": chosen.trained},
+        {
+            "warm_up_epochs": warmed_up,
+            "cut": chosen.below,
+            "trained_layers": chosen.trained,
+            "precision": precision,
+        },
     )
 
 
 def _inputs(part: str, start: str | None, size: tuple[int, int]) -> Inputs:
-    return Features(FEATURES, part, [start]) if start else Pictures(listed(part), size)
+    return Features(FEATURES, part, [start]) if start else Pictures(listed(part), size).hold()

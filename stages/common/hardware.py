@@ -1,11 +1,15 @@
 """What the machine can do, and how TensorFlow is set up on it: the same for every stage that uses tensors."""
 
+import contextlib
 import functools
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from stages.common.errors import StageError
 
 Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
 
@@ -39,8 +43,38 @@ def prepare(seed: int) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
+@contextlib.contextmanager
+def placed(strategy: str, device: str | None) -> Iterator[None]:
+    """Models made and trained inside run on all GPUs (MirroredStrategy; on all logical CPUs where there is none), or on
+    one device, or as TensorFlow has it.
+
+    Args:
+        strategy: `mirrored`; `auto`, which is mirrored where there are two GPUs or more; or `none`.
+        device: such as `gpu:1`, or None; then strategy must not be mirrored.
+
+    Raises:
+        StageError: there is no such device.
+    """
+    import tensorflow as tf
+
+    devices = {kind: tf.config.list_logical_devices(kind) for kind in ("GPU", "CPU")}
+    if device:
+        known = [one.name.removeprefix("/device:").lower() for both in devices.values() for one in both]
+        if device not in known:
+            raise StageError(f"train.device is {device}, but this machine has {', '.join(known)}.")
+        scope: Any = tf.device(device)
+    elif strategy == "mirrored" or (strategy == "auto" and len(devices["GPU"]) > 1):
+        names = [one.name for one in devices["GPU"] or devices["CPU"]]
+        print(f"train: mirrored on {', '.join(names)}", flush=True)
+        scope = tf.distribute.MirroredStrategy(names).scope()
+    else:
+        scope = contextlib.nullcontext()
+    with scope:
+        yield
+
+
 def precision(wanted: Precision) -> str:
-    """The dtype policy for a frozen forward pass: what was asked for, or with `auto` the fastest that the machine has.
+    """The dtype policy: what was asked for, or with `auto` the fastest that the machine has.
 
     That is mixed_float16 on GPUs with compute capability 7 or more, mixed_bfloat16 on CPUs with AVX512-BF16 or AMX,
     else float32.

@@ -2,7 +2,9 @@
 exported and used in one way; scikit-learn fits the classical ones (see classical.py).
 """
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -65,11 +67,18 @@ def fit_scale(model: keras.Model, features: Inputs) -> None:
             layer.finalize_state()
 
 
-def run(model: keras.Model, inputs: Inputs) -> np.ndarray:
-    """What a model says of all rows, as a prediction, some of them in memory at a time."""
+def run(model: keras.Model, inputs: Inputs, forward: Callable[[Any], Any] | None = None) -> np.ndarray:
+    """What a model says of all rows, as a prediction, some of them in memory at a time.
+
+    Args:
+        model: rows to (rows, n).
+        inputs: the rows.
+        forward: how the model is called, if not plainly: compiled, for many calls.
+    """
+    forward = forward or functools.partial(model, training=False)
     result = np.empty((len(inputs), *model.output_shape[1:]), np.float32)
     for rows in chunks(len(inputs), model.input_shape):
-        result[rows] = ops.convert_to_numpy(model(inputs.rows(rows), training=False))
+        result[rows] = ops.convert_to_numpy(forward(inputs.rows(rows)))
     return result
 
 
@@ -82,12 +91,14 @@ def chunks(count: int, shape: tuple[int, ...]) -> list[slice]:
 def _dense(settings: dict[str, Any], classes: int, x: Any) -> Any:
     """Hidden layers, dropout before each; with one sigmoid z the logits are (0, z), whose softmax is the sigmoid."""
     # Layers have names, since Keras' numbers would depend on what else the process has built and are in the file.
-    for number, units in enumerate(settings["hidden"], start=1):
-        x = keras.layers.Dropout(settings["dropout"], name=f"dropout_{number}")(x)
+    hidden, dropout = settings["hidden"], settings["dropout"]
+    *before, last = dropout if isinstance(dropout, list) else [dropout] * (len(hidden) + 1)
+    for number, (units, share) in enumerate(zip(hidden, before, strict=True), start=1):
+        x = keras.layers.Dropout(share, name=f"dropout_{number}")(x)
         x = keras.layers.Dense(units, name=f"hidden_{number}")(x)
         x = keras.layers.BatchNormalization(name=f"batch_norm_{number}")(x) if settings["batch_norm"] else x
         x = keras.layers.Activation(settings["activation"], name=f"activation_{number}")(x)
-    x = keras.layers.Dropout(settings["dropout"], name="dropout")(x)
+    x = keras.layers.Dropout(last, name="dropout")(x)
     if settings["output"] == "softmax":
         return keras.layers.Dense(classes, name="logits")(x)
     if classes != 2:

@@ -3,15 +3,23 @@
 `Features` are those that `extract` wrote, `Pictures` are the pixels themselves; both give a batch of rows at a time.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from stages.common.files import read_csv, sha256
+from stages.common.parallel import cores
 from stages.common.pictures import Picture, decode
+from stages.common.progress import progress
+
+SHARE_OF_MEMORY = 0.4  # of what is free, for the pixels of one split
+CHUNK = 64  # pictures that a thread decodes at a time
 
 
 class Inputs(ABC):
@@ -60,11 +68,12 @@ class Held(Inputs):
 
 
 class Pictures(Inputs):
-    """Pictures, decoded and resized whenever they are asked for."""
+    """Pictures, decoded and resized whenever they are asked for, or once where memory has room."""
 
     def __init__(self, pictures: Sequence[Picture], size: tuple[int, int]) -> None:
         super().__init__([str(picture.path) for picture in pictures], [picture.label for picture in pictures])
         self.size = size
+        self._held: np.ndarray | None = None
 
     @cached_property
     def digests(self) -> list[str]:
@@ -73,7 +82,30 @@ class Pictures(Inputs):
 
     def rows(self, which: np.ndarray | slice = slice(None)) -> np.ndarray:
         """Pixels (rows, height, width, 3), 0 to 255."""
+        if self._held is not None:
+            return self._held[which]
         from stages.common.backbone import Resize
 
         resize = Resize(self.size)
-        return np.concatenate([resize(decode(Path(path))[None]) for path in np.array(self.paths)[which]])
+        decoded = (decode(Path(path)) for path in np.array(self.paths)[which])
+        return np.stack(
+            [
+                # An interpolation onto the same grid changes nothing.
+                pixels.astype(np.float32) if pixels.shape[:2] == self.size else np.asarray(resize(pixels[None])[0])
+                for pixels in decoded
+            ]
+        )
+
+    def hold(self) -> "Pictures":
+        """Keep all pixels in memory where they fit into a share of what is free; whether they do changes no value."""
+        shape = (len(self), *self.size, 3)
+        if 4 * math.prod(shape) > SHARE_OF_MEMORY * psutil.virtual_memory().available:
+            return self
+        held = np.empty(shape, np.float32)
+        slices = [slice(start, start + CHUNK) for start in range(0, len(self), CHUNK)]
+        with ThreadPoolExecutor(cores()) as pool:
+            done = progress(pool.map(self.rows, slices), len(self), "decoding", each=CHUNK)
+            for chosen, rows in zip(slices, done, strict=True):
+                held[chosen] = rows
+        self._held = held
+        return self

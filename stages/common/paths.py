@@ -24,6 +24,7 @@ AUGMENT_REPORT = Path("reports/augment.json")
 AUGMENT_SHEET = Path("reports/augment.jpg")
 EXTRACT_REPORT = Path("reports/extract.json")
 TRAIN_REPORT = Path("reports/train.json")
+MODEL_SUMMARY = Path("reports/model.txt")
 HISTORY = Path("reports/history.csv")
 METRICS = Path("reports/metrics.json")
 PER_CLASS = Path("reports/per_class.csv")
@@ -45,3 +46,8 @@ def home() -> Path:
 def cache() -> Path:
     """Work that is worth keeping when a stage is killed or its output is deleted; keyed by content, ignored by git."""
     return home() / ".cache"
+
+
+def logs() -> Path:
+    """TensorBoard's event files, for people to look at."""
+    return home() / "logs"

@@ -3,14 +3,13 @@
 import contextlib
 import hashlib
 import io
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from stages.common.errors import StageError
-from stages.common.files import scratch_folder
+from stages.common.files import natural, scratch_folder
 from stages.common.leaks import STRICTEST_FIRST, Assignment
 from stages.common.pictures import PARTS, class_folders, labelled
 
@@ -48,7 +47,7 @@ def by_order(
     Raises:
         StageError: nothing is left to train on.
     """
-    ordered = sorted(names, key=_natural)
+    ordered = sorted(names, key=natural)
     counts = {part: numbers.get(part, round(share * len(ordered))) for part, share in shares.items() if part != "train"}
     held_out = [part for part in STRICTEST_FIRST for _ in range(counts.get(part, 0))]
     if len(held_out) >= len(ordered):
@@ -57,12 +56,6 @@ def by_order(
         )
     in_turn = held_out + ["train"] * (len(ordered) - len(held_out))
     return dict(zip(ordered, in_turn if hold_out == "first" else reversed(in_turn), strict=True))
-
-
-def _natural(name: str) -> tuple[list[str | int], str]:
-    """Sorts 9.png before 10.png."""
-    words = re.split(r"(\d+)", name.rsplit("/", 1)[1])
-    return [int(word) if place % 2 else word for place, word in enumerate(words)], name
 
 
 def by_split_folders(

@@ -23,15 +23,24 @@ def run(name: str, main: Callable[[params.Base, Any], None]) -> None:
     command(name, checked)
 
 
-def command(name: str, main: Callable[[], None]) -> None:
-    """Run a command that knows `--help`. Exits with 0, with 1 after one sentence on what is wrong, or with 130."""
-    argparse.ArgumentParser(
+def command(name: str, main: Callable[..., None], arguments: dict[str, dict[str, Any]] | None = None) -> None:
+    """Run a command that knows `--help`. Exits with 0, with 1 after one sentence on what is wrong, or with 130.
+
+    Args:
+        name: of the script.
+        main: what does the work; it gets the values of `arguments`.
+        arguments: what argparse is to know of each argument, by its name.
+    """
+    parser = argparse.ArgumentParser(
         prog=f"python -m stages.{name}",
         description=sys.modules["__main__"].__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    ).parse_args()
+    )
+    for argument, known in (arguments or {}).items():
+        parser.add_argument(argument, **known)
+    given = vars(parser.parse_args())
     try:
-        main()
+        main(**given)
     except StageError as error:
         sys.exit(f"{name}: {error}")
     except KeyboardInterrupt:

@@ -21,7 +21,7 @@ import yaml
 
 from stages.common import classifier, params, paths
 from stages.common.errors import StageError
-from stages.common.files import read_csv, sha256, whole_folder
+from stages.common.files import read_csv, sha256, whole_folder, write_text
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -81,22 +81,34 @@ def connect() -> str:
 
 
 @contextlib.contextmanager
-def training_run() -> Iterator[Log]:
+def training_run(known: Path) -> Iterator[Log]:
     """Open the run of a training, yield what logs an epoch's metrics to it, and at a good end add the model's files.
 
     A store that goes away meanwhile costs no work: the next stage, or `python -m stages.track`, writes the run anew.
+
+    Args:
+        known: a file that keeps the run's id until a good end, so that a training which was killed goes on in its run.
 
     Raises:
         StageError: the store cannot be reached before the work begins.
     """
     import mlflow
 
-    mlflow.start_run(experiment_id=connect(), run_name=_run_name(), tags=_tags(), log_system_metrics=True)
+    experiment, logged = connect(), 0
+    run = _interrupted(known, experiment)
+    if run:
+        mlflow.start_run(run_id=run.info.run_id, log_system_metrics=True)
+        mlflow.set_tag("resumed", "true")
+        logged = _last_epoch(run)
+    else:
+        run = mlflow.start_run(experiment_id=experiment, run_name=_run_name(), tags=_tags(), log_system_metrics=True)
+        write_text(known, run.info.run_id)
     answers = excused(_log_inputs)
 
     def log(epoch: int, metrics: dict[str, float]) -> None:
         nonlocal answers
-        answers = answers and excused(lambda: mlflow.log_metrics(metrics, step=epoch))
+        if epoch > logged:
+            answers = answers and excused(lambda: mlflow.log_metrics(metrics, step=epoch))
 
     status, started = "FAILED", time.monotonic()
     try:
@@ -105,8 +117,30 @@ def training_run() -> Iterator[Log]:
         if answers:
             excused(lambda: mlflow.log_metric("train_seconds", time.monotonic() - started))
             excused(_log_model)
+        known.unlink(missing_ok=True)
     finally:
         excused(lambda: mlflow.end_run(status))
+
+
+def _interrupted(known: Path, experiment: str) -> "Run | None":
+    """The run whose id a file keeps, if the store has it."""
+    import mlflow
+
+    if not known.exists():
+        return None
+    try:
+        run = mlflow.get_run(known.read_text().strip())
+    except mlflow.MlflowException:
+        return None  # another store
+    return run if run.info.experiment_id == experiment and run.info.lifecycle_stage == "active" else None
+
+
+def _last_epoch(run: "Run") -> int:
+    """The last epoch that a run has; all metrics of an epoch are logged together."""
+    import mlflow
+
+    curve = mlflow.MlflowClient().get_metric_history(run.info.run_id, "val_loss")
+    return max((point.step for point in curve), default=0)
 
 
 def log_training() -> None:
@@ -269,7 +303,7 @@ def _log_model() -> None:
     """What the training left in files, and the tag by which the run is found."""
     import mlflow
 
-    for path in (paths.HISTORY, paths.TRAIN_REPORT, paths.MODELS / classifier.SETTINGS):
+    for path in (paths.HISTORY, paths.TRAIN_REPORT, paths.MODEL_SUMMARY, paths.MODELS / classifier.SETTINGS):
         mlflow.log_artifact(str(path), "training")
     report = json.loads(paths.TRAIN_REPORT.read_text())
     mlflow.log_metrics({name: value for name, value in report.items() if isinstance(value, int | float)})
@@ -279,7 +313,10 @@ def _log_model() -> None:
 def _run_name() -> str:
     """The DVC experiment's name, or what is trained."""
     content = params.load()
-    what = f"{content['extract']['backbone']} {content['train']['mode']} {content['train']['head']['type']}"
+    train = content["train"]
+    what = f"{content['extract']['backbone']} {train['mode']} {train['head']['type']}"
+    if train["mode"] == "scratch":
+        what = f"{train['network']} scratch"
     return os.environ.get("DVC_EXP_NAME") or what
 
 

@@ -3,21 +3,28 @@
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from stages.common.hardware import Precision
 from stages.common.params import Pooling, Section
 from stages.common.transforms import Changes, Transforms
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Descent(Section):
     """Gradient descent, for every model that is trained by it."""
 
     epochs: Count
-    patience: Count
+    steps: Count | None = None
+    validate_every: Count | None = None
+    patience: Count | None
+    keep: Literal["best", "last"] | Count = "best"
+    checkpoints: Literal["best", "all"] = "best"
     batch_size: Count
+    shuffle: bool = True
     optimizer: Literal["adam", "adamw", "sgd", "rmsprop"]
     learning_rate: Positive
     momentum: float = Field(0.0, ge=0, lt=1)
@@ -28,6 +35,20 @@ class Descent(Section):
     plateau_patience: Count = 2
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     class_weights: Literal["balanced", "none"] = "none"
+    precision: Precision = "float32"
+    tensorboard: Literal["none", "scalars", "activations"] = "none"
+
+    @model_validator(mode="after")
+    def _length(self) -> "Descent":
+        if self.steps and (not self.validate_every or self.steps % self.validate_every):
+            raise ValueError(f"steps {self.steps} must be a multiple of validate_every, not {self.validate_every}")
+        if isinstance(self.keep, int) and self.checkpoints != "all":
+            raise ValueError(f"keep {self.keep} needs checkpoints: all")
+        return self
+
+    def rounds(self) -> int:
+        """Epochs at most; with `validate_every` an epoch has so many steps."""
+        return self.epochs if self.steps is None else self.steps // (self.validate_every or 1)
 
     def weights_of(self, numbers: np.ndarray, classes: int) -> np.ndarray | None:
         """A weight for each class (classes,), so that all count the same in training; or None for no weights."""
@@ -44,7 +65,7 @@ class Head(Section):
     hidden: list[Count]
     activation: Literal["relu", "tanh", "sigmoid", "leaky_relu"] = "relu"
     batch_norm: bool = False
-    dropout: float = Field(ge=0, lt=1)
+    dropout: Share | list[Share]
     output: Literal["softmax", "sigmoid"] = "softmax"
     c: list[Positive] = Field([0.3, 1.0, 3.0, 10.0, 30.0], alias="C", min_length=1)
     neighbours: list[Count] = Field([5, 10, 15, 20, 30], min_length=1)
@@ -59,27 +80,40 @@ class Head(Section):
         return steps
 
 
-class FineTune(Section):
+class Pixels(Section):
+    """What is done to pictures each epoch anew, where a network is trained on pixels."""
+
+    online: Changes = Field(default_factory=lambda: Changes.model_validate({}))
+    mixup: float = Field(0.0, ge=0)
+    cutmix: float = Field(0.0, ge=0, le=1)
+
+    def pixels_change(self) -> bool:
+        """Whether an epoch's pictures differ from the last one's."""
+        return self.online.transforms() != Transforms() or self.mixup > 0 or self.cutmix > 0
+
+
+class FineTune(Pixels):
     """`train.fine_tune`: what is trained after the head's warm-up, and how."""
 
     unfreeze: str | Count = "block5"
     top: str | None = None
     pooling: Pooling = "avg"
+    warm_up: bool = True
     epochs: Count = 10
     learning_rate: Positive = 1e-5
     batch_size: Count = 32
-    precision: Literal["float32", "mixed_bfloat16"] = "float32"  # float16 would want its loss scaled
-    online: Changes = Field(default_factory=lambda: Changes.model_validate({}))
-    mixup: float = Field(0.0, ge=0)
-    cutmix: float = Field(0.0, ge=0, le=1)
 
     @field_validator("unfreeze")
     @classmethod
     def _named(cls, value: str | int) -> str | int:
         if value == "":
-            raise ValueError("must be all, the name of a layer or block, or a number of layers")
+            raise ValueError("must be all, none, the name of a layer or block, or a number of layers")
         return value
 
-    def pixels_change(self) -> bool:
-        """Whether an epoch's pictures differ from the last one's."""
-        return self.online.transforms() != Transforms() or self.mixup > 0 or self.cutmix > 0
+
+class Scratch(Pixels):
+    """`train.scratch`: what a network that is trained from nothing sees."""
+
+    image_size: list[Count] = Field([32, 32], min_length=2, max_length=2)
+    color: Literal["rgb", "grey"] = "rgb"
+    activation: Literal["relu", "tanh", "sigmoid", "leaky_relu"] | None = None

@@ -87,6 +87,8 @@ def _earlier(folder: Path, name: str) -> Path:
         raise StageError(
             f"extract.weights: {models[0] / classifier.SETTINGS} is not that of Darkroom's model."
         ) from None
+    if network is None:
+        raise StageError(f"extract.weights: the model in {folder} was trained from scratch and has no backbone.")
     if network != name:
         raise StageError(f"extract.weights: the model in {folder} is a {network}: set extract.backbone to it.")
     return models[0] / classifier.BACKBONE

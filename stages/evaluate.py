@@ -47,7 +47,7 @@ def main(base: Base, params: Params) -> None:
     with whole_folder(PLOTS) as folder:
         plots.confusion(labels, predicted, model.classes, folder / "confusion.png")
         plots.per_class(per_class, folder / "per_class.png")
-        plots.curves(read_csv(HISTORY), folder / "curves.png")
+        plots.curves(read_csv(HISTORY), model.settings["epoch"], folder / "curves.png")
         wrong = most_confident_mistakes(labels, probabilities, params.mistakes)
         shown = [(test.paths[i], test.labels[i], model.classes[predicted[i]], float(sure[i])) for i in wrong]
         plots.gallery(shown, folder / "mistakes.png")

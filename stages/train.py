@@ -87,11 +87,11 @@ def main(base: Base, params: Params) -> None:
             model, history, more = kind(params, extracted, training.Session(base.seed, state, log), folder)
             val = model.inputs("val")
             logits, labels = model.logits(val), val.numbers(model.classes)
-            model.settings["temperature"] = calibration.fit_temperature(logits, labels)
+            classical = params.mode == "head" and params.head.type != "dense"  # whose rows are no epochs
+            kept = training.kept(history, "best" if classical else params.keep)
+            model.settings.update(temperature=calibration.fit_temperature(logits, labels), epoch=kept + 1)
             model.save(folder)
         epochs, best = len(history["loss"]), training.best(history)
-        classical = params.mode == "head" and params.head.type != "dense"  # whose rows are no epochs
-        kept = training.kept(history, "best" if classical else params.keep)
         write_csv(HISTORY, ("epoch", *history), zip(range(1, epochs + 1), *history.values(), strict=True))
         write_text(MODEL_SUMMARY, training.summary(model.top))
         report = {

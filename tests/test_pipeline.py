@@ -218,7 +218,7 @@ def test_all_folds_as_experiments(copy):
 
 @pytest.mark.full
 def test_two_clones_at_different_paths_write_the_same_lock(project, tmp_path):
-    """Another path, another minute, empty caches: the same bytes, but for the SavedModel."""
+    """Another path, another minute, empty caches: the same bytes, but for the SavedModel; a network from scratch too."""
     import time
 
     locks = []
@@ -230,12 +230,16 @@ def test_two_clones_at_different_paths_write_the_same_lock(project, tmp_path):
         shutil.copytree(project / "data/incoming", folder / "data/incoming", dirs_exist_ok=True)
         home = tmp_path / name / "home"
         home.mkdir()
-        assert repro(folder, HOME=str(home), KERAS_HOME=str(home / ".keras"), PIP_CACHE_DIR=str(home)) == list(STAGES)
-        locks.append(yaml.safe_load((folder / "dvc.lock").read_text())["stages"])
+        own = {"HOME": str(home), "KERAS_HOME": str(home / ".keras"), "PIP_CACHE_DIR": str(home)}
+        assert repro(folder, **own) == list(STAGES)
+        lock = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
+        set_param(folder, "train.mode", "scratch")
+        assert repro(folder, **own) == ["train", "evaluate", "export"]
+        locks.append([lock, yaml.safe_load((folder / "dvc.lock").read_text())["stages"]])
         minute = time.time() // 60
         while time.time() // 60 == minute:
             time.sleep(1)
-    for stages in locks:
+    for stages in (stages for both in locks for stages in both):
         saved = [out for out in stages["export"]["outs"] if out["path"] == "exports/saved_model"]
         stages["export"]["outs"] = [out for out in stages["export"]["outs"] if out not in saved]
         assert len(saved) == 1

@@ -64,20 +64,19 @@ def per_class(rows: Sequence[tuple[str, float, float, float, int]], target: Path
     _save(figure, target)
 
 
-def curves(history: Sequence[dict[str, str]], target: Path) -> None:
-    """Loss and accuracy by epoch, training and validation; the best epoch is marked.
+def curves(history: Sequence[dict[str, str]], kept: int, target: Path) -> None:
+    """Loss and accuracy by epoch, training and validation; the epoch whose weights are the model is marked.
 
     A classical head has no epochs: there, by the values of its knob that were tried.
     """
     epochs = [int(row["epoch"]) for row in history]
     knob = next((name for name in history[0] if name not in OF_EPOCHS), None)
     trained = "train" if knob else "train (with dropout)"
-    best = min(history, key=lambda row: float(row["val_loss"]))
     figure, both = plt.subplots(1, 2, figsize=(9, 3.4))
     for axes, name in zip(both, ("loss", "accuracy"), strict=True):
         axes.plot(epochs, [float(row[name]) for row in history], color=BLUE, marker=".", label=trained)
         axes.plot(epochs, [float(row[f"val_{name}"]) for row in history], color=ORANGE, marker=".", label="val")
-        axes.axvline(int(best["epoch"]), color="grey", linestyle=":", label="best")
+        axes.axvline(kept, color="grey", linestyle=":", label="kept")
         axes.set(xlabel=knob or "epoch", title=name.capitalize())
         if knob:
             axes.set_xticks(epochs, [f"{float(row[knob]):g}" for row in history])

@@ -14,7 +14,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 
 from stages.common.inputs import Inputs
 from stages.common.paths import logs
@@ -62,6 +61,8 @@ class Board:
     @cached_property
     def _written(self) -> dict[str, int]:
         """The last epoch that lies there whole: of the curves, whose last is the validation loss, and of the layers."""
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
         steps: dict[str, int] = {}
         if (self.folder / "validation").exists():
             events = EventAccumulator(str(self.folder / "validation")).Reload()
@@ -71,7 +72,11 @@ class Board:
 
     @cached_property
     def _writers(self) -> dict[str, Any]:
-        return {part: tf.summary.create_file_writer(str(self.folder / part)) for part in ("train", "validation")}
+        return {
+            # An epoch's values are held until they are flushed together, so that it lies there whole or not at all.
+            part: tf.summary.create_file_writer(str(self.folder / part), max_queue=100_000)
+            for part in ("train", "validation")
+        }
 
     def _flush(self) -> None:
         for writer in self._writers.values():

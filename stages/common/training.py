@@ -144,9 +144,9 @@ class _Rounds(keras.callbacks.Callback):
         over = finished(self.history, self.how)
         if self.how.schedule == "plateau":
             self.model.optimizer.learning_rate = plateau_rate(self.history["val_loss"], self.how)
+        self.board.activations(self.done + epoch + 1, self.model, self.val)  # not made again after the epoch is saved
         self.checkpoints.save(self.model, self.history, best(self.history), over)
         self.tell(epoch)
-        self.board.activations(self.done + epoch + 1, self.model, self.val)
         self.model.stop_training = over
 
     def tell(self, epoch: int) -> None:

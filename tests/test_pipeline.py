@@ -218,7 +218,7 @@ def test_all_folds_as_experiments(copy):
 
 @pytest.mark.full
 def test_two_clones_at_different_paths_write_the_same_lock(project, tmp_path):
-    """Another path, another minute, empty caches: the same bytes, but for the SavedModel; a network from scratch too."""
+    """Another path, another minute, empty caches: the same bytes, but for the SavedModel; from scratch too."""
     import time
 
     locks = []

@@ -115,7 +115,7 @@ def end_the_same(folder, mode, kills):
     went_on = 0
     for kill in range(kills + 1):
         last = kill == kills
-        moment = (moments.randint(1, 3), moments.uniform(0, an_epoch))
+        moment = (moments.randint(1 if kill else 2, 3), moments.uniform(0, an_epoch))  # first after a whole epoch
         print(f"killed {moment[1]:.2f} s after the start of its epoch number {moment[0]}")
         said, was_killed, _ = killed(folder, command, 0 if last else moment[0], moment[1])
         went_on += bool(re.search(r"train: goes on after epoch [1-9]", said))

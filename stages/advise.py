@@ -104,6 +104,7 @@ def advise(per_class: float, close: float, extracted: dict[str, Any]) -> Advice:
         "train.mode": "fine_tune",
         "train.head.type": "dense",
         "train.fine_tune.top": None,
+        "train.fine_tune.warm_up": True,
         "train.fine_tune.pooling": "avg",
         "train.fine_tune.learning_rate": RATE,
         "train.fine_tune.mixup": 0.0,

@@ -49,6 +49,7 @@ class Params(Descent):
     scratch: Scratch = Field(default_factory=lambda: Scratch.model_validate({}))
     strategy: Literal["auto", "none", "mirrored"] = "auto"
     device: str | None = Field(None, pattern=r"^(cpu|gpu):\d+$")
+    log_devices: bool = False
 
     @model_validator(mode="after")
     def _together(self) -> "Params":
@@ -71,12 +72,12 @@ def main(base: Base, params: Params) -> None:
     extracted = json.loads(EXTRACT_REPORT.read_text())
     if extracted["backbone"] is None and params.mode != "scratch":
         raise StageError(f"train.mode {params.mode} needs a network, but extract.backbone is null: name one there.")
-    hardware.prepare(base.seed)
+    hardware.prepare(base.seed, params.log_devices)
     from stages.common import calibration, checkpoints, training
 
     pixels = [] if params.mode == "head" else [SPLIT / "train", SPLIT / "val", AUGMENTED]
     inputs = [EXTRACT_REPORT, *FEATURES.glob("train.*"), *FEATURES.glob("val.*"), *pixels]
-    state = checkpoints.folder({"seed": base.seed, **params.model_dump(exclude={"keep"})}, inputs)
+    state = checkpoints.folder({"seed": base.seed, **params.model_dump(exclude={"keep", "log_devices"})}, inputs)
     with (
         FileLock(state / "lock"),  # whoever trains the same at the same time waits, and then finds it done
         tracking.training_run(state / "run") as log,

@@ -258,3 +258,18 @@ def test_a_device_that_is_not_there_is_named(tuning):
         pass
     with hardware.placed("none", "cpu:0"):
         assert scratch(session(), epochs=1)[1]["val_loss"]
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_where_each_operation_runs_is_said_if_wanted(tmp_path, wanted):
+    code = f"""
+        from stages.common import hardware
+        hardware.prepare(1, log_devices={wanted})
+        import tensorflow as tf
+        tf.function(tf.matmul)(tf.ones((2, 2)), tf.ones((2, 2)))
+    """
+    # What the test process has set for itself would go on to its child.
+    done = run(sys.executable, "-c", textwrap.dedent(code), cwd=tmp_path, TF_CPP_MIN_LOG_LEVEL="3",
+               PYTHONPATH=str(Path(__file__).parents[1]))  # fmt: skip
+    said = [line for line in (done.stdout + done.stderr).splitlines() if "MatMul" in line and "device:CPU:0" in line]
+    assert bool(said) == wanted

@@ -31,11 +31,18 @@ def import_tensorflow() -> None:
     logging.getLogger("absl").setLevel(logging.ERROR)
 
 
-def prepare(seed: int) -> None:
-    """Make TensorFlow repeatable and let it take GPU memory as it needs it. Call it before any tensor is made."""
+def prepare(seed: int, log_devices: bool = False) -> None:
+    """Make TensorFlow repeatable and let it take GPU memory as it needs it. Call it before any tensor is made.
+
+    With `log_devices` TensorFlow says on stderr which device each operation runs on.
+    """
+    if log_devices:
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
     import_tensorflow()
     import keras
     import tensorflow as tf
+
+    tf.debugging.set_log_device_placement(log_devices)
 
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)

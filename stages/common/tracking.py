@@ -307,7 +307,7 @@ def _log_model() -> None:
         mlflow.log_artifact(str(path), "training")
     report = json.loads(paths.TRAIN_REPORT.read_text())
     mlflow.log_metrics({name: value for name, value in report.items() if isinstance(value, int | float)})
-    mlflow.set_tag(MODEL, classifier.digest(paths.MODELS))
+    mlflow.set_tags({"precision": report.get("precision", "float32"), MODEL: classifier.digest(paths.MODELS)})
 
 
 def _run_name() -> str:

@@ -43,7 +43,7 @@ format: .venv/installed-dev  ## put the code into ruff's form
 lock: .venv/installed-dev  ## write what is installed now into constraints.txt
 	$(BIN)/python -m pip freeze --exclude-editable > constraints.txt
 
-clean:  ## remove the cache of features and downloads (DVC's cache and MLflow's store stay)
+clean:  ## remove the cache of features, downloads and trainings (DVC's cache and MLflow's store stay)
 	rm -rf .cache
 
 .venv/bin/python:

@@ -62,6 +62,13 @@ class Params(Descent):
                 f"head.dropout has {len(self.head.dropout)} values, but there are {len(self.head.hidden) + 1} dense "
                 "layers with the last one: give one number, or one for each"
             )
+        if self.mode == "fine_tune" and self.steps:
+            raise ValueError("steps is for modes head and scratch: set it to null, and fine_tune.epochs")
+        longest = self.rounds()
+        if self.mode == "fine_tune":
+            longest = self.fine_tune.epochs + (longest if self.fine_tune.warm_up else 0)
+        if isinstance(self.keep, int) and self.keep > longest:
+            raise ValueError(f"keep {self.keep} is an epoch after the last one, {longest}")
         if self.device and self.strategy == "mirrored":
             raise ValueError(f"strategy mirrored is for several devices, but device is {self.device}: set it to null")
         return self
@@ -76,12 +83,12 @@ def main(base: Base, params: Params) -> None:
     from stages.common import calibration, checkpoints, training
 
     pixels = [] if params.mode == "head" else [SPLIT / "train", SPLIT / "val", AUGMENTED]
-    inputs = [EXTRACT_REPORT, *FEATURES.glob("train.*"), *FEATURES.glob("val.*"), *pixels]
-    state = checkpoints.folder({"seed": base.seed, **params.model_dump(exclude={"keep", "log_devices"})}, inputs)
+    inputs = [EXTRACT_REPORT, FEATURES / BACKBONE, *FEATURES.glob("train.*"), *FEATURES.glob("val.*"), *pixels]
+    known = params.model_dump(exclude={"keep", "log_devices"}) | {"precision": hardware.precision(params.precision)}
     with (
-        FileLock(state / "lock"),  # whoever trains the same at the same time waits, and then finds it done
-        tracking.training_run(state / "run") as log,
         hardware.placed(params.strategy, params.device),
+        FileLock((state := checkpoints.folder({"seed": base.seed, **known}, inputs)) / "lock"),  # for the same training
+        tracking.training_run(state / "run") as log,
     ):
         with whole_folder(MODELS) as folder:
             kind = {"head": on_features, "fine_tune": fine_tune, "scratch": scratch}[params.mode]
@@ -168,9 +175,11 @@ def scratch(params: Params, extracted: dict[str, Any], session: "Session", folde
     changed = batches.ChangedPictures(train, classes, params, session.seed, how)
     trained = training.fit(network, changed, val, classes, params, session)
     trained.load(network, training.kept(trained.history, params.keep))
+    plain = networks.build(settings, len(classes))  # in float32, as it is read from disk later
+    plain.set_weights(network.get_weights())
     said: dict[str, Any] = {"backbone": {"backbone": None, "image_size": [height, width]}, "layers": [], "tuned": None}
     said |= {"head": settings, "features": None, "classes": classes}
-    return Classifier(said, network, None), trained.history, {"precision": precision}
+    return Classifier(said, plain, None), trained.history, {"precision": precision}
 
 
 if __name__ == "__main__":

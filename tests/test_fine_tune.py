@@ -353,4 +353,12 @@ def test_the_stage_runs_whole(tuning, monkeypatch):
     ]  # fmt: skip
     (run,) = mlflow.search_runs(experiment_names=["darkroom"], output_format="list")
     assert run.data.metrics["final_val_accuracy"] == report["final_val_accuracy"]
+    # Weights that differ only above the features: they are another training.
+    whole = backbone.network("VGG16", (32, 32))
+    whole.load_weights("data/features/backbone.weights.h5")
+    last = whole.get_layer("block5_conv3")
+    last.set_weights([array * 0.5 for array in last.get_weights()])
+    whole.save_weights("data/features/backbone.weights.h5")
+    train.main(Base(seed=1), train.Params(**section))
+    assert json.loads((tuning / "reports/train.json").read_text())["best_val_loss"] != report["best_val_loss"]
     mlflow.set_tracking_uri(None)

@@ -1,5 +1,6 @@
 """Runs in MLflow: found by the model, written once, made anew where a store does not know them."""
 
+import contextlib
 import json
 import shutil
 
@@ -9,6 +10,7 @@ import pytest
 from stages.common import tracking
 from stages.common.errors import StageError
 from tests.conftest import run
+from tests.test_pipeline import set_param
 
 
 @pytest.fixture
@@ -83,6 +85,23 @@ def test_a_model_is_registered_as_a_candidate(copy):
     tracking.log_export("fashion")
     version = mlflow.MlflowClient().get_model_version_by_alias("fashion", "candidate")
     assert (str(version.version), version.run_id) == ("1", runs(copy)[0].info.run_id)
+
+
+def test_a_training_that_goes_on_with_other_settings_elsewhere_gets_a_run_of_its_own(copy):
+    """MLflow would refuse other params in the first one; that one is ended."""
+    known = copy / "known"
+    ids = []
+    for mistakes in (24, 24, 5):
+        set_param(copy, "evaluate.mistakes", mistakes)
+        with contextlib.suppress(KeyboardInterrupt), tracking.training_run(known) as log:
+            log(1, {"val_loss": 0.5})
+            ids.append(known.read_text().strip())
+            raise KeyboardInterrupt
+    assert ids[0] == ids[1] != ids[2]
+    client = mlflow.MlflowClient()
+    assert client.get_run(ids[0]).info.status == "KILLED"
+    assert len(client.get_metric_history(ids[0], "val_loss")) == 1
+    assert client.get_run(ids[2]).data.params["evaluate.mistakes"] == "5"
 
 
 def test_a_store_that_is_away_is_named_before_training(copy, monkeypatch):

@@ -88,6 +88,9 @@ def test_without_patience_training_never_stops_early():
 
 def test_the_epoch_that_is_kept_is_the_one_that_was_asked_for():
     history = history_of([0.5, 0.2, math.nan, 0.3])
+    for keep in ("last", 2):  # what fell apart is no model
+        with pytest.raises(StageError, match=f"train.keep is {keep}, but the loss of epoch 2 is no number"):
+            training.kept(history_of([0.5, 0.2], [0.5, math.nan]), keep)
     assert [training.kept(history, keep) for keep in ("best", "last", 1, 4)] == [1, 3, 0, 3]
     with pytest.raises(StageError, match=r"train.keep is 5, but training stopped after 4 epochs"):
         training.kept(history, 5)
@@ -205,11 +208,25 @@ def test_length_and_kept_epoch_must_go_together():
         ({"steps": 10}, "steps 10 must be a multiple of validate_every, not None"),
         ({"steps": 10, "validate_every": 4}, "steps 10 must be a multiple of validate_every, not 4"),
         ({"keep": 3}, "keep 3 needs checkpoints: all"),
+        ({"keep": 4, "checkpoints": "all"}, "keep 4 is an epoch after the last one, 3"),
+        ({"mode": "fine_tune", "steps": 4, "validate_every": 2}, "steps is for modes head and scratch"),
         ({"device": "cpu:0", "strategy": "mirrored"}, "strategy mirrored is for several devices, but device is cpu:0"),
         ({"head": {"type": "dense", "hidden": [4], "dropout": [0.1]}}, "dropout has 1 values, but there are 2 dense"),
     ):
         with pytest.raises(ValueError, match=sentence):
             params(**changes)
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_the_loss_is_scaled_where_gradients_would_be_lost(tuning, monkeypatch, precision):
+    """In float16; what is kept of the training is a float32 network either way."""
+    used = []
+    fit = keras.Model.fit
+    monkeypatch.setattr(keras.Model, "fit", lambda model, *a, **k: used.append(model.optimizer) or fit(model, *a, **k))
+    model, history = scratch(session(), network="dense", epochs=2, precision=precision, learning_rate=1e-3)
+    assert isinstance(used[0], keras.optimizers.LossScaleOptimizer) == (precision == "mixed_float16")
+    assert history["loss"][1] < history["loss"][0]
+    assert {layer.compute_dtype for layer in model.head.layers} == {"float32"}
 
 
 MIRRORED = """

@@ -91,7 +91,12 @@ class ChangedPictures(Batches):
 
     def prepared(self, chosen: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Changed pictures and their mixed classes."""
-        images, labels = super().prepared(chosen, step)
+        with tf.device("cpu:0"):  # in a thread of its own, where no other choice of a device would hold
+            return self._changed(*super().prepared(chosen, step), chosen, step)
+
+    def _changed(
+        self, images: np.ndarray, labels: np.ndarray, chosen: np.ndarray, step: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         if self.transforms != UNCHANGED:
             turn = step // self.in_a_pass
             names = [(self.pictures.digests[row], turn) for row in chosen]

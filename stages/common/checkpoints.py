@@ -6,6 +6,7 @@ state that names them, so that a process which is killed at any moment leaves th
 
 import hashlib
 import json
+import os
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,8 +14,11 @@ from typing import Any
 
 import keras
 import numpy as np
+import PIL
 import tensorflow as tf
+import yaml
 
+from stages.common import hardware
 from stages.common.files import sha256, whole_file
 from stages.common.parallel import cores
 from stages.common.paths import cache
@@ -30,12 +34,15 @@ def folder(settings: dict[str, Any], inputs: Iterable[Path]) -> Path:
         settings: all that changes the result besides what follows.
         inputs: files, and folders of files, that are trained on; they count by path and content.
 
-    The project's code counts too, the versions of what computes, and the number of cores.
+    The code that dvc.yaml names counts too, the versions of what computes, and the devices that there are.
     """
-    stages = Path(__file__).parents[1]
-    code = [stages / "train.py", *sorted((stages / "common").glob("*.py"))]
+    root = Path(__file__).parents[2]
+    named = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["train"]["deps"]
+    code = [root / name for name in named if name.startswith("stages/")]
     files = sorted(path for entry in inputs for path in (entry, *entry.rglob("*")) if path.is_file())
-    versions = [keras.__version__, tf.__version__, np.__version__, cores()]
+    devices = [device.name for device in tf.config.list_logical_devices()]
+    versions = [keras.__version__, tf.__version__, np.__version__, PIL.__version__]
+    versions += [*devices, str(cores()), *sorted(hardware.cpu_flags())]
     content = [
         settings,
         versions,
@@ -61,11 +68,13 @@ class Checkpoints:
 
         Without a state that can be read the history is empty and nothing changes.
         """
+        if not (self.folder / STATE).exists():
+            return {}
         try:
             with np.load(self.folder / STATE) as file:
                 arrays = {name: file[name] for name in file.files}
-        except FileNotFoundError:
-            return {}
+            for path in self.folder.glob("epoch-*.npz"):
+                zipfile.ZipFile(path).close()
         except (OSError, ValueError, EOFError, zipfile.BadZipFile):
             print(f"train: the state in {self.folder} cannot be read: the training begins anew", flush=True)
             return {}
@@ -110,3 +119,5 @@ def _assign(variables: list[Any], arrays: dict[str, np.ndarray], name: str) -> N
 def _write(target: Path, arrays: dict[str, np.ndarray]) -> None:
     with whole_file(target) as partial, partial.open("wb") as stream:
         np.savez(stream, **arrays)  # type: ignore[arg-type]
+        stream.flush()
+        os.fsync(stream.fileno())  # the state must not outlive the weights that it names, if the machine stops

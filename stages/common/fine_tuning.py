@@ -109,7 +109,7 @@ def fit(
     warmed_up = len(history.get("loss", ()))
 
     own = {name: getattr(how, name) for name in ("epochs", "learning_rate", "batch_size")}
-    second = descent.model_copy(update=own | {"steps": None, "validate_every": None})
+    second = descent.model_copy(update=own)
     batches = (
         ChangedPictures(train, classes, second, session.seed, how)
         if isinstance(train, Pictures)

@@ -115,15 +115,17 @@ def training_run(known: Path) -> Iterator[Log]:
         yield log
         status = "FINISHED"
         if answers:
-            excused(lambda: mlflow.log_metric("train_seconds", time.monotonic() - started))
+            if not logged:  # of a training in two parts nobody knows how long the first one took
+                excused(lambda: mlflow.log_metric("train_seconds", time.monotonic() - started))
             excused(_log_model)
-        known.unlink(missing_ok=True)
     finally:
         excused(lambda: mlflow.end_run(status))
+        if status == "FINISHED":
+            known.unlink(missing_ok=True)
 
 
 def _interrupted(known: Path, experiment: str) -> "Run | None":
-    """The run whose id a file keeps, if the store has it."""
+    """The run whose id a file keeps, if the store has it, and other sections of the params are as they were too."""
     import mlflow
 
     if not known.exists():
@@ -132,6 +134,10 @@ def _interrupted(known: Path, experiment: str) -> "Run | None":
         run = mlflow.get_run(known.read_text().strip())
     except mlflow.MlflowException:
         return None  # another store
+    now = {name: str(value) for name, value in params.flat(params.load()).items()}
+    if any(now.get(name) != value for name, value in run.data.params.items()):
+        excused(lambda: mlflow.MlflowClient().set_terminated(run.info.run_id, "KILLED"))
+        return None
     return run if run.info.experiment_id == experiment and run.info.lifecycle_stage == "active" else None
 
 

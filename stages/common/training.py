@@ -69,15 +69,19 @@ def fit(
         StageError: no epoch came to a loss that is a number, and there is no earlier phase to fall back on.
     """
     steps = how.validate_every or train.in_a_pass
+    inside = [layer for part in model.layers if isinstance(part, keras.Model) for layer in part.layers]
+    layers = [*model.layers, *inside]
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-        inside = [layer for part in model.layers if isinstance(part, keras.Model) for layer in part.layers]
-        for layer in [*model.layers, *inside]:
+        for layer in layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = True
     # The same layers in another model, since a model that was compiled saves its optimizer with its weights.
     learner = keras.Model(model.input, model.output, name=model.name)
+    descent = optimizer(how, how.rounds() * steps)
+    if any(layer.dtype_policy.name == "mixed_float16" for layer in layers):
+        descent = keras.optimizers.LossScaleOptimizer(descent)  # else small gradients are 0 in float16
     learner.compile(
-        optimizer=optimizer(how, how.rounds() * steps),
+        optimizer=descent,
         loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=how.label_smoothing),
         metrics=["accuracy"],
         jit_compile=False,  # on a CPU five times slower, on several GPUs known to hang
@@ -89,7 +93,9 @@ def fit(
     rounds = _Rounds(history, val, val.numbers(classes), how, checkpoints, session, phase, done)
     for epoch in range(epochs):
         rounds.tell(epoch)
-    if not finished(history, how):
+    if finished(history, how):
+        print(f"train: all {epochs} epochs were trained before, see {checkpoints.folder}", flush=True)
+    else:
         if epochs:
             print(f"train: goes on after epoch {epochs} of {how.rounds()}", flush=True)
         learner.fit(
@@ -218,16 +224,20 @@ def kept(history: History, keep: str | int) -> int:
     """The epoch, from 0, whose weights are the model: `train.keep`.
 
     Raises:
-        StageError: training stopped before it.
+        StageError: training stopped before it, or its loss is no number.
     """
     epochs = len(history["val_loss"])
     if keep == "best":
         return best(history)
-    if keep == "last":
-        return epochs - 1
-    if int(keep) > epochs:
+    chosen = epochs if keep == "last" else int(keep)
+    if chosen > epochs:
         raise StageError(f"train.keep is {keep}, but training stopped after {epochs} epochs.")
-    return int(keep) - 1
+    if not np.isfinite([history["loss"][chosen - 1], history["val_loss"][chosen - 1]]).all():
+        raise StageError(
+            f"train.keep is {keep}, but the loss of epoch {chosen} is no number: lower the learning rate, or set "
+            "train.keep to best."
+        )
+    return chosen - 1
 
 
 def lowest(history: History) -> float:

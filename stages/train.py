@@ -10,10 +10,9 @@ Params  base.seed, train
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
-from pydantic import Field, model_validator
 
 from stages.common import hardware, tracking
 from stages.common.classifier import BACKBONE, Classifier, digest
@@ -33,45 +32,10 @@ from stages.common.paths import (
 )
 from stages.common.pictures import listed
 from stages.common.stage import run
-from stages.common.train_params import Descent, FineTune, Head, Scratch
+from stages.common.train_params import Params
 
 if TYPE_CHECKING:
     from stages.common.training import Session
-
-
-class Params(Descent):
-    """Section `train` of params.yaml."""
-
-    mode: Literal["head", "fine_tune", "scratch"]
-    head: Head
-    fine_tune: FineTune = Field(default_factory=lambda: FineTune.model_validate({}))
-    network: Literal["fashion_cnn", "mnist_cnn", "mini_vggnet", "dense", "small_resnet"] = "mini_vggnet"
-    scratch: Scratch = Field(default_factory=lambda: Scratch.model_validate({}))
-    strategy: Literal["auto", "none", "mirrored"] = "auto"
-    device: str | None = Field(None, pattern=r"^(cpu|gpu):\d+$")
-    log_devices: bool = False
-
-    @model_validator(mode="after")
-    def _together(self) -> "Params":
-        if self.mode == "fine_tune" and self.head.type != "dense":
-            raise ValueError(f"mode fine_tune needs a head of type dense: {self.head.type} has no gradient")
-        if self.mode != "scratch" and self.label_smoothing and self.head.type != "dense":
-            raise ValueError(f"label_smoothing is for a head of type dense, not for {self.head.type}")
-        if isinstance(self.head.dropout, list) and len(self.head.dropout) != len(self.head.hidden) + 1:
-            raise ValueError(
-                f"head.dropout has {len(self.head.dropout)} values, but there are {len(self.head.hidden) + 1} dense "
-                "layers with the last one: give one number, or one for each"
-            )
-        if self.mode == "fine_tune" and self.steps:
-            raise ValueError("steps is for modes head and scratch: set it to null, and fine_tune.epochs")
-        longest = self.rounds()
-        if self.mode == "fine_tune":
-            longest = self.fine_tune.epochs + (longest if self.fine_tune.warm_up else 0)
-        if isinstance(self.keep, int) and self.keep > longest:
-            raise ValueError(f"keep {self.keep} is an epoch after the last one, {longest}")
-        if self.device and self.strategy == "mirrored":
-            raise ValueError(f"strategy mirrored is for several devices, but device is {self.device}: set it to null")
-        return self
 
 
 def main(base: Base, params: Params) -> None:
@@ -85,9 +49,10 @@ def main(base: Base, params: Params) -> None:
     pixels = [] if params.mode == "head" else [SPLIT / "train", SPLIT / "val", AUGMENTED]
     inputs = [EXTRACT_REPORT, FEATURES / BACKBONE, *FEATURES.glob("train.*"), *FEATURES.glob("val.*"), *pixels]
     known = params.model_dump(exclude={"keep", "log_devices"}) | {"precision": hardware.precision(params.precision)}
+    state = checkpoints.folder({"seed": base.seed, **known}, inputs)
     with (
         hardware.placed(params.strategy, params.device),
-        FileLock((state := checkpoints.folder({"seed": base.seed, **known}, inputs)) / "lock"),  # for the same training
+        FileLock(state / "lock"),  # whoever trains the same at the same time waits, and then finds it done
         tracking.training_run(state / "run") as log,
     ):
         with whole_folder(MODELS) as folder:
@@ -118,10 +83,10 @@ def main(base: Base, params: Params) -> None:
     print(f"train: epoch {kept + 1} of {epochs}, accuracy {report['final_val_accuracy']:.4f} on val")
 
 
-Trained = tuple[Classifier, dict[str, list[float]], dict[str, Any]]  # the model, its history, what the report adds
+Result = tuple[Classifier, dict[str, list[float]], dict[str, Any]]  # the model, its history, what the report adds
 
 
-def on_features(params: Params, extracted: dict[str, Any], session: "Session", folder: Path) -> Trained:
+def on_features(params: Params, extracted: dict[str, Any], session: "Session", folder: Path) -> Result:
     """Train a head on the features that there are; the network stays as it is."""
     train, val = (Features(FEATURES, part, extracted["layers"]) for part in ("train", "val"))
     classes = sorted(set(train.labels))
@@ -155,7 +120,7 @@ def fit_head(
     return settings, head, trained.history
 
 
-def fine_tune(params: Params, extracted: dict[str, Any], session: "Session", folder: Path) -> Trained:
+def fine_tune(params: Params, extracted: dict[str, Any], session: "Session", folder: Path) -> Result:
     """Warm up a head, then train the last layers of the network with it."""
     from stages.common import fine_tuning
 
@@ -163,7 +128,7 @@ def fine_tune(params: Params, extracted: dict[str, Any], session: "Session", fol
     return Classifier({"backbone": extracted} | said, head, folder / BACKBONE), history, more
 
 
-def scratch(params: Params, extracted: dict[str, Any], session: "Session", folder: Path) -> Trained:
+def scratch(params: Params, extracted: dict[str, Any], session: "Session", folder: Path) -> Result:
     """Train a network from random weights on the pixels."""
     from stages.common import batches, networks, training
 

@@ -251,6 +251,19 @@ def test_what_is_saved_says_the_same_from_features_and_from_pixels(tuning, kind)
     assert [history["learning_rate"][epoch] for epoch in (0, -1)] == pytest.approx([1e-3, 1e-5])
 
 
+def test_an_epoch_may_be_a_part_of_a_pass(tuning):
+    """90 pictures in batches of 16 are six steps: two epochs of three are one of six. Without a warm-up, too."""
+    report = extracted()
+    settled = {"epochs": 1, "keep": "last", "head": {"prepare": []}}
+    files = []
+    for every, epochs in ((None, 1), (3, 2)):
+        how = {"warm_up": False, "epochs": epochs}
+        _, history, more = tuned(report, tuning / str(every), fine_tune=how, validate_every=every, **settled)
+        assert (len(history["loss"]), more["warm_up_epochs"]) == (epochs, 0)
+        files.append((tuning / f"{every}/backbone.weights.h5").read_bytes())
+    assert files[0] == files[1]
+
+
 @pytest.mark.full
 def test_one_seed_gives_one_network(tuning):
     report = extracted()
@@ -353,6 +366,11 @@ def test_the_stage_runs_whole(tuning, monkeypatch):
     ]  # fmt: skip
     (run,) = mlflow.search_runs(experiment_names=["darkroom"], output_format="list")
     assert run.data.metrics["final_val_accuracy"] == report["final_val_accuracy"]
+    assert run.data.tags["precision"] == hardware.precision("auto")
+    assert "training/model.txt" in [
+        file.path for file in mlflow.MlflowClient().list_artifacts(run.info.run_id, "training")
+    ]
+    assert "block4_conv1 (Conv2D)" in (tuning / "reports/model.txt").read_text()
     # Weights that differ only above the features: they are another training.
     whole = backbone.network("VGG16", (32, 32))
     whole.load_weights("data/features/backbone.weights.h5")

@@ -135,10 +135,12 @@ def test_only_what_may_be_wanted_is_kept_on_disk(tuning):
         assert not any(name.startswith("optimizer") for name in file.files)  # it is over
 
 
-def test_a_state_that_cannot_be_read_is_no_state(tuning, capsys):
+@pytest.mark.parametrize("damaged", ["state.npz", "epoch-*.npz"])
+def test_a_state_that_cannot_be_read_is_no_state(tuning, capsys, damaged):
     work = session()
     model, _ = scratch(work)
-    (work.state / "state.npz").write_bytes((work.state / "state.npz").read_bytes()[:5000])
+    (path,) = work.state.glob(damaged)
+    path.write_bytes(path.read_bytes()[:5000])
     again, _ = scratch(work)
     assert "cannot be read: the training begins anew" in capsys.readouterr().out
     assert bytes_of(model) == bytes_of(again)

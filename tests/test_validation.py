@@ -5,17 +5,13 @@ import os
 import random
 import shutil
 import socket
-import struct
 import subprocess
 import sys
-import zipfile
-import zlib
 from itertools import count
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps, PngImagePlugin
-from sklearn.datasets import load_sample_image
+from PIL import Image, ImageOps
 
 from stages import download
 from stages.common import sources
@@ -24,331 +20,22 @@ from stages.common.files import write_json
 from stages.common.pictures import decode, named_wrongly
 from stages.common.sources import Found
 from tests.conftest import ROOT, save
-
-KEPT, WRONGLY = "", "named wrongly"  # outcomes; every other one is a piece of the reason
-UNKNOWN, BROKEN = "not a picture of a known format", "cannot be decoded"
-PHOTOS = [load_sample_image(name) for name in ("china.jpg", "flower.jpg")]  # come with scikit-learn
-
-
-def photo(number):
-    """A part of a real photograph, 48 x 64 pixels; another one for each number below 120."""
-    row, column = divmod(number // 2 % 60, 12)
-    return PHOTOS[number % 2][150 + 45 * row :, 48 * column :][:48, :64]
-
-
-def encoded(pixels, kind, mode="RGB", **options):
-    """The bytes of a picture file."""
-    stream = io.BytesIO()
-    Image.fromarray(pixels).convert(mode).save(stream, kind, **options)
-    return stream.getvalue()
-
-
-def file(kind, mode="RGB", **options):
-    return lambda pixels: encoded(pixels, kind, mode, **options)
-
-
-def cut(kind, share, **options):
-    """The first part of a picture file; `share` from 0 to 1, or how many bytes are missing if negative."""
-
-    def make(pixels):
-        data = encoded(pixels, kind, **options)
-        return data[: share if share < 0 else int(share * len(data))]
-
-    return make
-
-
-def flipped(kind, share, **options):
-    """A picture file one byte of which has changed."""
-
-    def make(pixels):
-        data = bytearray(encoded(pixels, kind, **options))
-        data[int(share * len(data))] ^= 0x10
-        return bytes(data)
-
-    return make
-
-
-def fixed(data):
-    return lambda pixels: data
-
-
-def chunk(name, data):
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-
-def png(width, height, depth, colours, rows):
-    """A PNG made by hand: what Pillow does not write."""
-    header = struct.pack(">IIBBBBB", width, height, depth, colours, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-
-
-def colours_of_16_bits(pixels):
-    wide = (pixels.astype(np.uint16) * 256 + 7).astype(">u2")  # the upper eight bits are the photograph's
-    rows = b"".join(b"\0" + row.tobytes() for row in wide)
-    return png(pixels.shape[1], pixels.shape[0], 16, 2, rows)
-
-
-def of_16_bits(kind):
-    def make(pixels):
-        stream = io.BytesIO()
-        Image.fromarray(pixels[..., 0].astype(np.uint16) * 257).save(stream, kind)
-        return stream.getvalue()
-
-    return make
-
-
-def floats(pixels):
-    stream = io.BytesIO()
-    Image.fromarray(pixels[..., 0].astype(np.float32) / 255).save(stream, "TIFF")
-    return stream.getvalue()
-
-
-def see_through(mode):
-    """The left half is transparent."""
-
-    def make(pixels):
-        image = Image.fromarray(pixels).convert(mode[:-1])
-        alpha = np.full(pixels.shape[:2], 255, np.uint8)
-        alpha[:, :32] = 0
-        image.putalpha(Image.fromarray(alpha))
-        stream = io.BytesIO()
-        image.save(stream, "PNG")
-        return stream.getvalue()
-
-    return make
-
-
-def palette_see_through(pixels):
-    """One colour of the palette is transparent: that of the left half."""
-    image = Image.fromarray(pixels).quantize(200)
-    palette = image.getpalette()
-    image.paste(255, (0, 0, 32, 48))
-    image.putpalette(palette + [0] * (768 - len(palette)))
-    stream = io.BytesIO()
-    image.save(stream, "PNG", transparency=255)
-    return stream.getvalue()
-
-
-def moving(kind, **options):
-    """The photograph, then its negative."""
-
-    def make(pixels):
-        stream = io.BytesIO()
-        first, second = Image.fromarray(pixels), Image.fromarray(255 - pixels)
-        if kind == "GIF":
-            first, second = first.quantize(256), second.quantize(256)
-        first.save(stream, kind, save_all=True, append_images=[second], **options)
-        return stream.getvalue()
-
-    return make
-
-
-def turned(kind, orientation=6, **options):
-    """EXIF says that the picture lies on its side."""
-
-    def make(pixels):
-        exif = Image.Exif()
-        exif[0x0112] = orientation
-        return encoded(pixels, kind, exif=exif, **options)
-
-    return make
-
-
-def damaged_exif(exif):
-    return lambda pixels: encoded(pixels, "JPEG", exif=b"Exif\0\0" + exif)
-
-
-def with_text(pixels):
-    """Other bytes, the same pixels."""
-    info = PngImagePlugin.PngInfo()
-    info.add_text("Comment", "a copy")
-    return encoded(pixels, "PNG", pnginfo=info)
-
-
-def crowded_gif(pixels):
-    """The screen is small, but the first frame claims 60,000 x 60,000 pixels."""
-    data = bytearray(encoded(pixels, "GIF", "P"))
-    start = data.index(b"\x2c\0\0\0\0")
-    data[start + 5 : start + 9] = struct.pack("<HH", 60000, 60000)
-    return bytes(data)
-
-
-def zipped(pixels):
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        archive.writestr("x.png", encoded(pixels, "PNG"))
-    return stream.getvalue()
-
-
-def numpy_file(pixels):
-    stream = io.BytesIO()
-    np.save(stream, pixels)
-    return stream.getvalue()
-
-
-HTML = b"<!DOCTYPE html>\n<html><head><title>404 Not Found</title></head><body>Not Found</body></html>\n"
-SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="64" height="48"><rect width="64" height="48"/></svg>'
-PDF = b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog >>\nendobj\ntrailer << /Root 1 0 R >>\n%%EOF\n"
-EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 48\n%%EndComments\n(x) show\nshowpage\n%%EOF\n"
-LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22e\nsize 12345\n"
-
-# Name in the folder, what is in it, what must become of it. Each has another photograph, but those in COPIES.
-FILES = [
-    # good ones, however odd
-    ("good/plain.png", file("PNG"), KEPT),
-    ("good/plain.jpg", file("JPEG"), KEPT),
-    ("good/plain.jpeg", file("JPEG"), KEPT),
-    ("good/plain.jfif", file("JPEG"), KEPT),
-    ("good/plain.bmp", file("BMP"), KEPT),
-    ("good/plain.gif", file("GIF", "P"), KEPT),
-    ("good/plain.webp", file("WEBP"), KEPT),
-    ("good/plain.tif", file("TIFF"), KEPT),
-    ("good/plain.tiff", file("TIFF", compression="tiff_lzw"), KEPT),
-    ("good/plain.ppm", file("PPM"), KEPT),
-    ("good/plain.pgm", file("PPM", "L"), KEPT),
-    ("good/upper.JPG", file("JPEG"), KEPT),
-    ("good/upper.PNG", file("PNG"), KEPT),
-    ("good/progressive.jpg", file("JPEG", progressive=True), KEPT),
-    ("good/interlaced.webp", file("WEBP", lossless=True), KEPT),
-    ("good/telephone.jpg", moving("MPO"), KEPT),
-    ("good/grey.jpg", file("JPEG", "L"), KEPT),
-    ("good/cmyk.jpg", file("JPEG", "CMYK", quality=95), KEPT),
-    ("good/palette.png", file("PNG", "P"), KEPT),
-    ("good/palette_see_through.png", palette_see_through, KEPT),
-    ("good/la.png", see_through("LA"), KEPT),
-    ("good/rgba.png", see_through("RGBA"), KEPT),
-    ("good/one_bit.png", file("PNG", "1"), KEPT),
-    ("good/one_bit.tif", file("TIFF", "1"), KEPT),
-    ("good/fax.tif", file("TIFF", "1", compression="group4"), KEPT),
-    ("good/grey16.png", of_16_bits("PNG"), KEPT),
-    ("good/grey16.tif", of_16_bits("TIFF"), KEPT),
-    ("good/colours16.png", colours_of_16_bits, KEPT),
-    ("good/moving.gif", moving("GIF"), KEPT),
-    ("good/moving.webp", moving("WEBP", lossless=True), KEPT),
-    ("good/moving.png", moving("PNG"), KEPT),
-    ("good/pages.tif", moving("TIFF"), KEPT),
-    ("good/turned.jpg", turned("JPEG", quality=95), KEPT),
-    ("good/turned.png", turned("PNG"), KEPT),
-    ("good/turned.tif", turned("TIFF"), KEPT),
-    ("good/turned.webp", turned("WEBP", lossless=True), KEPT),
-    ("good/turned_nowhere.jpg", turned("JPEG", orientation=99, quality=95), KEPT),
-    ("good/exif_garbage.jpg", damaged_exif(b"\xde\xad\xbe\xef" * 8), KEPT),
-    ("good/exif_cut.jpg", damaged_exif(b"II*\0\x08\0\0\0\x40\0\x12\x01\x03\0"), KEPT),
-    ("good/exif_empty.jpg", damaged_exif(b""), KEPT),
-    ("good/exif_lost.jpg", damaged_exif(b"II*\0\xff\xff\xff\x7f"), KEPT),
-    ("good/lab.tif", file("TIFF", "LAB"), KEPT),
-    ("good/cut_behind_the_pixels.png", cut("PNG", -16), KEPT),
-    ("good/behind_the_end.jpg", lambda pixels: encoded(pixels, "JPEG") + b"\0" * 500, KEPT),
-    ("good/ with spaces  .png", file("PNG"), KEPT),
-    ("good/Übergröße 図書館 🦊.png", file("PNG"), KEPT),
-    ("good/e\u0301.png", file("PNG"), KEPT),  # the same letter as the next, otherwise composed
-    ("good/\u00e9.png", file("PNG"), KEPT),
-    ("good/two\nlines.png", file("PNG"), KEPT),
-    ("good/-rf; $(touch x) '\".png", file("PNG"), KEPT),
-    ("good/back\\slash.png", file("PNG"), KEPT),
-    ("good/" + "long" * 62 + ".png", file("PNG"), KEPT),  # 252 characters
-    ("good/deep/er/still.png", file("PNG"), KEPT),
-    ("good/folder.png/in_it.png", file("PNG"), KEPT),
-    ("class with a space/x.png", file("PNG"), KEPT),
-    # good ones with a wrong name
-    ("good/jpeg.png", file("JPEG"), WRONGLY),
-    ("good/png.JPG", file("PNG"), WRONGLY),
-    ("good/webp.jpg", file("WEBP"), WRONGLY),
-    ("good/no_ending", file("PNG"), WRONGLY),
-    ("good/ending_of.txt", file("GIF", "P"), WRONGLY),
-    # cut off
-    ("bad/cut_header.jpg", cut("JPEG", 0.02), BROKEN),
-    ("bad/cut_tables.jpg", cut("JPEG", 0.2), BROKEN),
-    ("bad/cut_half.jpg", cut("JPEG", 0.5), BROKEN),
-    ("bad/cut_end.jpg", cut("JPEG", -2), BROKEN),
-    ("bad/cut_progressive.jpg", cut("JPEG", 0.6, progressive=True), BROKEN),
-    ("bad/cut_signature.png", cut("PNG", 0.001), UNKNOWN),
-    ("bad/cut_half.png", cut("PNG", 0.5), BROKEN),
-    ("bad/cut_end.png", cut("PNG", -30), BROKEN),
-    ("bad/cut_half.gif", cut("GIF", 0.5, mode="P"), BROKEN),
-    ("bad/cut_half.webp", cut("WEBP", 0.5), BROKEN),
-    ("bad/cut_end.webp", cut("WEBP", -2), BROKEN),
-    ("bad/cut_half.tif", cut("TIFF", 0.5), BROKEN),
-    ("bad/cut_lzw.tif", cut("TIFF", 0.5, compression="tiff_lzw"), UNKNOWN),  # what says where the pixels are is gone
-    ("bad/cut_half.bmp", cut("BMP", 0.5), BROKEN),
-    ("bad/cut_end.bmp", cut("BMP", -2), BROKEN),
-    ("bad/cut_half.ppm", cut("PPM", 0.5), BROKEN),
-    # damaged
-    ("bad/flipped_start.png", flipped("PNG", 0.02), BROKEN),
-    ("bad/flipped_half.png", flipped("PNG", 0.5), BROKEN),
-    ("bad/flipped_end.png", flipped("PNG", 0.97), BROKEN),
-    ("bad/flipped_uncompressed.png", flipped("PNG", 0.5, compress_level=0), BROKEN),  # only its sums can tell
-    ("bad/zeros.jpg", fixed(bytes(5000)), UNKNOWN),
-    ("bad/hole.png", lambda pixels: encoded(pixels, "PNG")[:100] + bytes(3000), BROKEN),
-    # no pictures, or none of a known format
-    ("bad/empty.png", fixed(b""), "empty file"),
-    ("bad/one_byte.jpg", fixed(b"\xff"), UNKNOWN),
-    ("bad/text.jpg", fixed(b"hello\n"), UNKNOWN),
-    ("bad/error_page.jpg", fixed(HTML), UNKNOWN),
-    ("bad/git_lfs.jpg", fixed(LFS), UNKNOWN),
-    ("bad/drawing.svg", fixed(SVG), UNKNOWN),
-    ("bad/paper.pdf", fixed(PDF), UNKNOWN),
-    ("bad/postscript.eps", fixed(EPS), UNKNOWN),
-    ("bad/postscript.jpg", fixed(EPS), UNKNOWN),
-    ("bad/icon.ico", file("ICO"), UNKNOWN),
-    ("bad/icon.png", file("ICO"), UNKNOWN),
-    ("bad/targa.tga", file("TGA"), UNKNOWN),
-    ("bad/pcx.pcx", file("PCX"), UNKNOWN),
-    ("bad/paper.jpg", file("PDF"), UNKNOWN),
-    ("bad/archive.png", zipped, UNKNOWN),
-    ("bad/array.npy", numpy_file, UNKNOWN),
-    ("bad/Thumbs.db", fixed(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(500)), UNKNOWN),
-    # out of bounds, or pixels that have no meaning
-    ("bad/small.png", lambda pixels: encoded(pixels[:5, :5], "PNG"), "5 x 5 pixels"),
-    ("bad/nine.png", lambda pixels: encoded(pixels[:9, :], "PNG"), "64 x 9 pixels: the shorter side must have 10"),
-    ("bad/line.png", lambda pixels: encoded(pixels[:1].repeat(40, axis=1), "PNG"), "2560 x 1 pixels"),
-    ("bad/bomb.png", fixed(png(60000, 60000, 8, 2, bytes(1000))), "60,000 x 60,000 pixels are more than the largest"),
-    ("bad/bomb.ppm", fixed(b"P6 60000 60000 255\n" + bytes(1000)), "more than the largest"),
-    ("bad/bomb.gif", crowded_gif, "more than the largest"),
-    ("bad/floats.tif", floats, "floating-point numbers: save it with 8 or 16 bits"),
-    # in the way
-    ("stray.png", file("PNG"), "in no class folder"),
-    ("readme.txt", fixed(b"hello\n"), "in no class folder"),
-    ("good/b/c.png", file("PNG"), KEPT),
-    ("good/b__c.png", file("PNG"), "another file has this name"),
-    ("bad/good.png", file("PNG"), KEPT),  # or the class would have none
-]
-HIDDEN = ["good/.hidden.png", "good/.folder/x.png", ".class/x.png", "good/._plain.jpg", ".DS_Store"]
-
-# The first has the photograph; the others have its pixels too.
-COPIES = [
-    ("copies/1.png", file("PNG"), KEPT),
-    ("copies/2.png", file("PNG"), "the same picture as train/copies/1.png"),
-    ("copies/3.bmp", file("BMP"), "the same picture as train/copies/1.png"),
-    ("copies/4.png", with_text, "the same picture as train/copies/1.png"),
-    ("copies/deep/5.webp", file("WEBP", lossless=True), "the same picture as train/copies/1.png"),
-]
-TWO_LABELS = [
-    ("copies/cat.png", file("PNG"), "the same picture as train/good/dog.bmp: which label is right?"),
-    ("good/dog.bmp", file("BMP"), "the same picture as train/copies/cat.png: which label is right?"),
-]
-# No files that can be read: where the link leads to, or what makes it.
-SPECIAL = [
-    ("bad/dangling.png", "nowhere.png", "a link to nothing"),
-    ("bad/pipe.png", os.mkfifo, "no ordinary file"),
-    ("bad/socket.png", None, "no ordinary file"),
-    ("bad/null.png", "/dev/null", "no ordinary file"),
-    ("bad/loop", ".", "no ordinary file"),
-    ("bad/up", "../..", "no ordinary file"),
-    ("bad/unreadable.png", "/proc/self/mem", "cannot be read"),
-    ("good/link.png", "../../elsewhere/x.png", KEPT),
-    ("good/linked", "../../elsewhere/folder", None),
-    ("good/linked/x.png", None, KEPT),  # comes through the link
-]
-
-
-def place(name):
-    """Where the stage puts a file of the folder."""
-    label, *deeper = name.split("/")
-    return f"train/{label}/{'__'.join(deeper)}" if deeper else name
-
-
-OUTCOMES = {name: outcome for name, _, outcome in FILES + COPIES + TWO_LABELS + SPECIAL if outcome is not None}
+from tests.odd_files import (
+    COPIES,
+    FILES,
+    HIDDEN,
+    KEPT,
+    OUTCOMES,
+    SPECIAL,
+    TWO_LABELS,
+    WRONGLY,
+    cut,
+    encoded,
+    photo,
+    place,
+    png,
+    turned,
+)
 
 
 def params(**changes):
@@ -499,15 +186,15 @@ def test_all_orientations_are_applied_once(orientation, kind):
 
 def test_a_flipped_byte_in_a_png_never_changes_a_picture_unseen():
     data, pixels = encoded(photo(3), "PNG", compress_level=0), photo(3)
-    for place in random.Random(1).sample(range(len(data)), 150):
+    for at in random.Random(1).sample(range(len(data)), 150):
         damaged = bytearray(data)
-        damaged[place] ^= 1
+        damaged[at] ^= 1
         try:
             found = decode(bytes(damaged))
         except StageError:
             continue
         assert found.shape == pixels.shape
-        assert (found == pixels).all(), place
+        assert (found == pixels).all(), at
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of damaged side information

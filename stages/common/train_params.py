@@ -1,4 +1,4 @@
-"""The parts of section `train` of params.yaml, for the script and for what it calls."""
+"""Section `train` of params.yaml and its parts, for the script and for what it calls."""
 
 from typing import Annotated, Literal
 
@@ -46,7 +46,7 @@ class Descent(Section):
             raise ValueError(f"keep {self.keep} needs checkpoints: all")
         return self
 
-    def rounds(self) -> int:
+    def most_epochs(self) -> int:
         """Epochs at most; with `validate_every` an epoch has so many steps."""
         return self.epochs if self.steps is None else self.steps // (self.validate_every or 1)
 
@@ -117,3 +117,38 @@ class Scratch(Pixels):
     image_size: list[Count] = Field([32, 32], min_length=2, max_length=2)
     color: Literal["rgb", "grey"] = "rgb"
     activation: Literal["relu", "tanh", "sigmoid", "leaky_relu"] | None = None
+
+
+class Params(Descent):
+    """Section `train` of params.yaml."""
+
+    mode: Literal["head", "fine_tune", "scratch"]
+    head: Head
+    fine_tune: FineTune = Field(default_factory=lambda: FineTune.model_validate({}))
+    network: Literal["fashion_cnn", "mnist_cnn", "mini_vggnet", "dense", "small_resnet"] = "mini_vggnet"
+    scratch: Scratch = Field(default_factory=lambda: Scratch.model_validate({}))
+    strategy: Literal["auto", "none", "mirrored"] = "auto"
+    device: str | None = Field(None, pattern=r"^(cpu|gpu):\d+$")
+    log_devices: bool = False
+
+    @model_validator(mode="after")
+    def _together(self) -> "Params":
+        if self.mode == "fine_tune" and self.head.type != "dense":
+            raise ValueError(f"mode fine_tune needs a head of type dense: {self.head.type} has no gradient")
+        if self.mode != "scratch" and self.label_smoothing and self.head.type != "dense":
+            raise ValueError(f"label_smoothing is for a head of type dense, not for {self.head.type}")
+        if isinstance(self.head.dropout, list) and len(self.head.dropout) != len(self.head.hidden) + 1:
+            raise ValueError(
+                f"head.dropout has {len(self.head.dropout)} values, but there are {len(self.head.hidden) + 1} dense "
+                "layers with the last one: give one number, or one for each"
+            )
+        if self.mode == "fine_tune" and self.steps:
+            raise ValueError("steps is for modes head and scratch: set it to null, and fine_tune.epochs")
+        longest = self.most_epochs()
+        if self.mode == "fine_tune":
+            longest = self.fine_tune.epochs + (longest if self.fine_tune.warm_up else 0)
+        if isinstance(self.keep, int) and self.keep > longest:
+            raise ValueError(f"keep {self.keep} is an epoch after the last one, {longest}")
+        if self.device and self.strategy == "mirrored":
+            raise ValueError(f"strategy mirrored is for several devices, but device is {self.device}: set it to null")
+        return self

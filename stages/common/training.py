@@ -77,7 +77,7 @@ def fit(
                 layer.synchronized = True
     # The same layers in another model, since a model that was compiled saves its optimizer with its weights.
     learner = keras.Model(model.input, model.output, name=model.name)
-    descent = optimizer(how, how.rounds() * steps)
+    descent = optimizer(how, how.most_epochs() * steps)
     if any(layer.dtype_policy.name == "mixed_float16" for layer in layers):
         descent = keras.optimizers.LossScaleOptimizer(descent)  # else small gradients are 0 in float16
     learner.compile(
@@ -90,24 +90,24 @@ def fit(
     checkpoints = Checkpoints(session.state / phase, how.checkpoints == "all")
     history = checkpoints.restore(learner)
     epochs = len(history.get("loss", ()))
-    rounds = _Rounds(history, val, val.numbers(classes), how, checkpoints, session, phase, done)
+    after = _AfterEpoch(history, val, val.numbers(classes), how, checkpoints, session, phase, done)
     for epoch in range(epochs):
-        rounds.tell(epoch)
+        after.tell(epoch)
     if finished(history, how):
         print(f"train: all {epochs} epochs were trained before, see {checkpoints.folder}", flush=True)
     else:
         if epochs:
-            print(f"train: goes on after epoch {epochs} of {how.rounds()}", flush=True)
+            print(f"train: goes on after epoch {epochs} of {how.most_epochs()}", flush=True)
         learner.fit(
             train.stream(epochs * steps),
             initial_epoch=epochs,
-            epochs=how.rounds(),
+            epochs=how.most_epochs(),
             steps_per_epoch=steps,
             shuffle=False,  # the batches have their order
             verbose=1 if sys.stdout.isatty() else 2,  # a bar on a terminal, a line an epoch in a log
-            callbacks=[keras.callbacks.TerminateOnNaN(), rounds],
+            callbacks=[keras.callbacks.TerminateOnNaN(), after],
         )
-    if not done and np.isinf(lowest(history)):
+    if not done and not np.isfinite(history["val_loss"][best(history)]):
         raise StageError(
             f"the loss is no number from the first epoch on: train.learning_rate {how.learning_rate} is too high."
         )
@@ -116,7 +116,7 @@ def fit(
     return trained
 
 
-class _Rounds(keras.callbacks.Callback):
+class _AfterEpoch(keras.callbacks.Callback):
     """After each epoch: validate, save, tell, and decide how to go on."""
 
     def __init__(
@@ -200,7 +200,9 @@ def finished(history: History, how: Descent) -> bool:
         return False
     waited = epochs - 1 - best(history)
     return (
-        epochs >= how.rounds() or bool(how.patience and waited >= how.patience) or not np.isfinite(history["loss"][-1])
+        epochs >= how.most_epochs()
+        or bool(how.patience and waited >= how.patience)
+        or not np.isfinite(history["loss"][-1])
     )
 
 
@@ -238,8 +240,3 @@ def kept(history: History, keep: str | int) -> int:
             "train.keep to best."
         )
     return chosen - 1
-
-
-def lowest(history: History) -> float:
-    """The lowest validation loss; infinite where none is a number."""
-    return float(np.min(np.nan_to_num(history["val_loss"], nan=np.inf)))

@@ -69,6 +69,7 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self, status, headers, body, fault=None):
         fault = fault or {}
         stop = fault.get("stop", len(body))
+        self.server.sent.append(len(body[:stop]))  # before the client has it, or a test could look too early
         self.send_response(status)
         for key, value in headers.items():
             self.send_header(key, value)
@@ -83,7 +84,6 @@ class Handler(BaseHTTPRequestHandler):
             data += b"0\r\n\r\n" if stop == len(body) else b""
         self.wfile.write(data)
         self.wfile.flush()
-        self.server.sent.append(len(body[:stop]))
         if fault.get("stall"):
             self.server.released.wait(60)
 

@@ -25,7 +25,7 @@ test: .venv/installed-dev lint  ## linter, types, and the tests that need no ser
 	python -m pytest -n 2 --dist loadfile
 
 test-full: .venv/installed-dev  ## the tests that need services or much time
-	python -m pytest -n 2 -m full
+	python -m pytest -n 2 --dist worksteal -m full
 
 test-gpu: .venv/installed-dev  ## a smoke test on an NVIDIA GPU (not yet run on one)
 	$(PIP) -c constraints.txt "tensorflow[and-cuda]"

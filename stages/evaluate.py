@@ -1,102 +1,154 @@
-"""Measure the model on the test split, every figure with its uncertainty, and show where it is wrong.
+"""Measure the model on the test split, every figure with its uncertainty, and show where it is wrong, and why.
 
-Reads   models, data/features, data/split/test, reports/history.csv
-Writes  reports/metrics.json, reports/per_class.csv, reports/predictions.csv, reports/plots/*.png, reports/report.html
+Reads   models, data/features, data/split, data/augmented, reports/groups.csv, reports/history.csv
+Writes  reports/metrics.json, reports/per_class.csv, reports/predictions.csv, reports/label_issues.csv, reports/roc.csv,
+        reports/precision_recall.csv, reports/reliability.csv, reports/plots/*.png, reports/report.html
 Params  base.seed, evaluate
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
 
-from stages.common import hardware, plots, tracking
+from stages.common import hardware, paths, seeds, tracking
 from stages.common.classifier import Classifier
-from stages.common.files import read_csv, whole_folder, write_csv, write_json
+from stages.common.files import read_csv, whole_folder, write_json
 from stages.common.params import Base, Section
-from stages.common.paths import HISTORY, METRICS, MODELS, PER_CLASS, PLOTS, PREDICTIONS, REPORT
+from stages.common.pictures import PARTS
 from stages.common.stage import run
+
+if TYPE_CHECKING:
+    from stages.common.label_noise import Suspect
+    from stages.common.measures import Predictions
+    from stages.common.tables import Tables
 
 
 class Params(Section):
     """Section `evaluate` of params.yaml."""
 
     mistakes: int = Field(ge=0)
+    bootstrap: int = Field(ge=100)
+    grad_cam: int = Field(ge=0)
+    label_issues: int = Field(ge=0)
 
 
 def main(base: Base, params: Params) -> None:
-    """Predict, measure, draw, and add all of it to the model's run."""
+    """Predict, measure, draw, write, and add all of it to the model's run."""
     started = time.monotonic()
     hardware.prepare(base.seed)
-    model = Classifier.load(MODELS)
-    test = model.inputs("test")
-    labels, probabilities = test.numbers(model.classes), model.probabilities(test)
-    figures, per_class = measure(labels, probabilities, model.classes)
-    predicted, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    write_json(METRICS, figures)
-    write_csv(PER_CLASS, ("class", "precision", "recall", "f1", "support"), per_class)
-    write_csv(
-        PREDICTIONS,
-        ("path", "label", "predicted", "probability"),
-        [
-            (path, label, model.classes[number], f"{probability:.6f}")
-            for path, label, number, probability in zip(test.paths, test.labels, predicted, sure, strict=True)
-        ],
-    )
-    with whole_folder(PLOTS) as folder:
-        plots.confusion(labels, predicted, model.classes, folder / "confusion.png")
-        plots.per_class(per_class, folder / "per_class.png")
-        plots.curves(read_csv(HISTORY), model.settings["epoch"], folder / "curves.png")
-        wrong = most_confident_mistakes(labels, probabilities, params.mistakes)
-        shown = [(test.paths[i], test.labels[i], model.classes[predicted[i]], float(sure[i])) for i in wrong]
-        plots.gallery(shown, folder / "mistakes.png")
-    plots.report(REPORT, figures, per_class, model, PLOTS)
+    model = Classifier.load(paths.MODELS)
+    said = {part: predict(model, part) for part in PARTS}
+    suspects = None
+    if params.label_issues:
+        from stages.common import label_noise
+
+        suspects = label_noise.suspects(model, base.seed)
+    figures = evaluate(model, said, suspects, params, base.seed)
     tracking.excused(lambda: tracking.log_evaluation(time.monotonic() - started))
     low, high = figures["accuracy_low"], figures["accuracy_high"]
-    print(f"evaluate: accuracy {figures['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}); {REPORT}")
+    print(f"evaluate: accuracy {figures['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}); {paths.REPORT}")
 
 
-def measure(
-    labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
-) -> tuple[dict[str, float], list[tuple[str, float, float, float, int]]]:
-    """Headline figures, and precision, recall, F1 and support of each class.
+def evaluate(
+    model: Classifier,
+    said: Mapping[str, "Predictions"],
+    suspects: "list[Suspect] | None",
+    params: Params,
+    seed: int,
+) -> dict[str, Any]:
+    """Measure, draw and write.
 
     Args:
-        labels: class numbers (pictures,).
-        probabilities: (pictures, classes), rows adding up to 1.
-        classes: names by number.
+        model: what is evaluated.
+        said: what it says of train, val and test.
+        suspects: the labels that look wrong; None where none were looked for.
+        params: the stage's.
+        seed: draws the resamples and the pictures that are explained.
 
-    The interval of the accuracy is Wilson's (1927), 95 %.
+    Returns:
+        The figures of metrics.json.
     """
-    from scipy.stats import binomtest
-    from sklearn import metrics
+    from stages.common import bootstrap, galleries, report, tables
 
-    probabilities = probabilities.astype(np.float64) / probabilities.sum(axis=1, keepdims=True, dtype=np.float64)
-    predicted, numbers = probabilities.argmax(axis=1), range(len(classes))
-    right = int((predicted == labels).sum())
-    low, high = binomtest(right, len(labels)).proportion_ci(0.95, method="wilson")
-    scores = metrics.precision_recall_fscore_support(labels, predicted, labels=numbers, zero_division=0)
-    figures = {
-        "accuracy": right / len(labels),
-        "accuracy_low": float(low),
-        "accuracy_high": float(high),
-        "balanced_accuracy": float(scores[1].mean()),
-        "macro_f1": float(scores[2].mean()),
-        "log_loss": float(metrics.log_loss(labels, probabilities, labels=numbers)),
-        "n_test": len(labels),
-    }
-    per_class = [
-        (name, float(precision), float(recall), float(f1), int(support))
-        for name, precision, recall, f1, support in zip(classes, *scores, strict=True)
+    test, found = said["test"], suspects or []
+    resamples = bootstrap.affordable(params.bootstrap, *test.probabilities.shape)
+    figures = measure(said, model.temperature, resamples, seed)
+    if suspects is not None:
+        figures["label_issues"] = len(suspects)
+    tested = tables.of(test, model.temperature, model.classes)
+    with whole_folder(paths.PLOTS) as folder:
+        draw(model, test, tested, folder)
+        galleries.mistakes(test, model.classes, params.mistakes, folder / "mistakes.png")
+        galleries.doubts(test, model.classes, params.mistakes, folder / "doubts.png")
+        galleries.suspects(found[: params.label_issues], folder / "label_issues.png")
+        no_grad_cam = galleries.grad_cam(model, test, params.grad_cam, seed, folder / "grad_cam.png")
+    write_json(paths.METRICS, figures)
+    tables.write(tested, test, found)
+    asked = params.model_dump() | {"resamples": resamples, "no_grad_cam": no_grad_cam}
+    report.write(paths.REPORT, paths.PLOTS, model, figures, tested.scores, asked)
+    return figures
+
+
+def predict(model: Classifier, part: str) -> "Predictions":
+    """What the model says of a split: the float32 probabilities that the exported model gives, made to add up to 1."""
+    from scipy.special import softmax
+
+    from stages.common.measures import Predictions
+
+    inputs = model.inputs(part)
+    logits = model.logits(inputs)
+    given = [
+        softmax(logits / np.float32(temperature), axis=1).astype(np.float64) for temperature in (1, model.temperature)
     ]
-    return figures, per_class
+    plain, calibrated = (probabilities / probabilities.sum(axis=1, keepdims=True) for probabilities in given)
+    return Predictions(inputs.paths, inputs.numbers(model.classes), plain, calibrated)
 
 
-def most_confident_mistakes(labels: np.ndarray, probabilities: np.ndarray, count: int) -> list[int]:
-    """Rows that the model got wrong, the surest first."""
-    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
-    return [int(row) for row in wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:count]]
+def measure(said: Mapping[str, "Predictions"], temperature: float, resamples: int, seed: int) -> dict[str, Any]:
+    """Everything in metrics.json but the number of labels that look wrong, rounded to eight places.
+
+    Args:
+        said: of train, val and test.
+        temperature: of the calibration.
+        resamples: of the test pictures, for the intervals.
+        seed: draws them.
+    """
+    from stages.common import bootstrap, measures
+
+    test = said["test"]
+    count, values = len(test.labels), measures.headline(test.labels, test.probabilities)
+    intervals = bootstrap.intervals(test.labels, test.probabilities, resamples, seeds.stream(seed, "bootstrap"))
+    intervals |= {name: measures.wilson(values[name], count) for name in measures.SHARES & values.keys()}
+    figures: dict[str, Any] = {}
+    for name, value in values.items():
+        figures[name] = value
+        if name in intervals:
+            figures[f"{name}_low"], figures[f"{name}_high"] = intervals[name]
+    plain = measures.calibration(test.labels, test.plain)
+    figures |= {"temperature": temperature} | {f"uncalibrated_{name}": value for name, value in plain.items()}
+    for part in ("train", "val"):
+        _, labels, _, probabilities = said[part]
+        figures[f"accuracy_{part}"] = float((probabilities.argmax(axis=1) == labels).mean())
+        figures[f"log_loss_{part}"] = measures.calibration(labels, probabilities)["log_loss"]
+    figures |= {f"n_{part}": len(said[part].labels) for part in PARTS}
+    return {name: round(value, 8) for name, value in figures.items()}
+
+
+def draw(model: Classifier, test: "Predictions", tested: "Tables", folder: Path) -> None:
+    """Plots of the figures."""
+    from stages.common import plots
+
+    plots.confusion(test.labels, test.probabilities.argmax(axis=1), model.classes, folder)
+    plots.per_class(tested.scores, folder / "per_class.png")
+    plots.reliability(tested.bins, folder / "reliability.png")
+    plots.curves(read_csv(paths.HISTORY), model.settings["epoch"], folder / "curves.png")
+    if tested.roc:
+        plots.roc(tested.roc, folder / "roc.png")
+        plots.precision_recall(tested.precision_recall, folder / "precision_recall.png")
 
 
 if __name__ == "__main__":

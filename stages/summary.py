@@ -1,14 +1,15 @@
 """Say in a few lines what the last run came to and where its results are.
 
-Reads   reports/metrics.json, reports/dataset.json, MLflow's address
+Reads   reports/metrics.json, reports/dataset.json, the names in exports, MLflow's address
 """
 
 import json
 
 from stages.common.errors import StageError
-from stages.common.paths import DATASET_REPORT, METRICS, REPORT, SAVED_MODEL
+from stages.common.formats import FILES
+from stages.common.paths import DATASET_REPORT, EXPORTS, METRICS, REPORT
 from stages.common.stage import command
-from stages.common.tracking import store
+from stages.common.store import store
 
 
 def summary() -> str:
@@ -25,7 +26,8 @@ def summary() -> str:
             f"Test accuracy   {figures['accuracy']:.4f}, 95 % interval {figures['accuracy_low']:.4f} to "
             f"{figures['accuracy_high']:.4f}, on {figures['n_test']:,} pictures of {len(data['classes'])} classes",
             f"Report          {REPORT}",
-            f"Exported model  {SAVED_MODEL} (raw RGB pixels in, probabilities out)",
+            f"Exported model  {EXPORTS}: {', '.join(name for name in FILES.values() if (EXPORTS / name).exists())}",
+            "Predict         .venv/bin/python -m stages.predict PATH",
             f"MLflow store    {store()}",
             f"Open MLflow     .venv/bin/mlflow ui --backend-store-uri {store()}",
         ]

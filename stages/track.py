@@ -10,6 +10,7 @@ from stages.common import params, tracking
 from stages.common.classifier import settings
 from stages.common.paths import EXPORT_REPORT, METRICS, MODELS
 from stages.common.stage import command
+from stages.common.store import store
 
 
 def main() -> None:
@@ -20,7 +21,7 @@ def main() -> None:
         tracking.log_evaluation()
     if EXPORT_REPORT.exists():
         tracking.log_export(params.check(params.load())["export"].register_as)  # type: ignore[attr-defined]
-    print(f"track: MLflow at {tracking.store()} holds this model's run")
+    print(f"track: MLflow at {store()} holds this model's run")
 
 
 if __name__ == "__main__":

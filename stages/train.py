@@ -48,7 +48,9 @@ def main(base: Base, params: Params) -> None:
 
     pixels = [] if params.mode == "head" else [SPLIT / "train", SPLIT / "val", AUGMENTED]
     inputs = [EXTRACT_REPORT, FEATURES / BACKBONE, *FEATURES.glob("train.*"), *FEATURES.glob("val.*"), *pixels]
-    known = params.model_dump(exclude={"keep", "log_devices"}) | {"precision": hardware.precision(params.precision)}
+    known = params.model_dump(exclude={"keep", "log_devices", "calibration"}) | {
+        "precision": hardware.precision(params.precision)
+    }
     state = checkpoints.folder({"seed": base.seed, **known}, inputs)
     with (
         hardware.placed(params.strategy, params.device),
@@ -62,7 +64,8 @@ def main(base: Base, params: Params) -> None:
             logits, labels = model.logits(val), val.numbers(model.classes)
             classical = params.mode == "head" and params.head.type != "dense"  # whose rows are no epochs
             kept = training.kept(history, "best" if classical else params.keep)
-            model.settings.update(temperature=calibration.fit_temperature(logits, labels), epoch=kept + 1)
+            temperature = calibration.fit_temperature(logits, labels) if params.calibration == "temperature" else 1.0
+            model.settings.update(temperature=temperature, epoch=kept + 1)
             model.save(folder)
         epochs, best = len(history["loss"]), training.best(history)
         write_csv(HISTORY, ("epoch", *history), zip(range(1, epochs + 1), *history.values(), strict=True))

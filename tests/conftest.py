@@ -1,6 +1,7 @@
 """Real pictures for all tests: Fashion-MNIST as the download stage brings it, and a small project around it."""
 
 import atexit
+import json
 import os
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from PIL import Image
 
 from stages import download
 from stages.common import hardware, sources
+from stages.common.files import write_json
 from stages.common.train_params import Descent
 
 ROOT = Path(__file__).parents[1]
@@ -30,14 +32,31 @@ def tensorflow():
     hardware.prepare(0)
 
 
+def made_once(tmp_path_factory, name, make):
+    """A folder that the first of pytest's processes makes by `make(folder)`, for all of them to read."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, done = base / name, base / f"{name}.done"
+    with FileLock(base / f"{name}.lock"):
+        if not done.exists():
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def fashion(tmp_path_factory):
     """`(folder, report)`: train/<class>/ with 60 pictures of each class, and the official test part whole."""
-    folder = tmp_path_factory.mktemp("fashion")
-    # Two test processes would prepare the set in the same place at the same time.
-    with FileLock(Path(tempfile.gettempdir()) / f"darkroom-{os.getuid()}.lock"):
-        report = download.keep(sources.from_tfds(FASHION), folder, wanted(limit_per_class=PER_CLASS), seed=42)
-    return folder, report
+
+    def make(folder):
+        # Two runs of the tests would prepare the set in the same place at the same time.
+        with FileLock(Path(tempfile.gettempdir()) / f"darkroom-{os.getuid()}.lock"):
+            report = download.keep(sources.from_tfds(FASHION), folder, wanted(limit_per_class=PER_CLASS), seed=42)
+        write_json(folder / "report.json", report)
+
+    folder = made_once(tmp_path_factory, "fashion", make)
+    return folder, json.loads((folder / "report.json").read_text())
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +86,27 @@ def tuning(workspace, fashion):
     (workspace / "data/augmented").mkdir()
     (workspace / "data/augmented/.left_out.csv").write_text("picture\n")
     return workspace
+
+
+@pytest.fixture
+def window():
+    """`window(width)` opens a page in a real browser: the page, what goes wrong in it, the addresses it asks for."""
+    from playwright.sync_api import sync_playwright
+
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    assert program, "these tests need a browser: apt install chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+
+        def opened(width):
+            page, problems, asked = browser.new_page(viewport={"width": width, "height": 844}), [], []
+            page.on("console", lambda said: problems.append(said.text) if said.type in ("error", "warning") else None)
+            page.on("pageerror", lambda error: problems.append(str(error)))
+            page.on("request", lambda request: asked.append(request.url))
+            return page, problems, asked
+
+        yield opened
+        browser.close()
 
 
 def session(seed=1, log=lambda *_: None):
@@ -131,16 +171,26 @@ def commit(folder: Path, message: str) -> None:
 @pytest.fixture(scope="session")
 def project(tmp_path_factory, pictures):
     """A clone with 580 real pictures in data/incoming (one class is smaller), small params, and all stages run once."""
-    folder = clone(tmp_path_factory.mktemp("project") / "darkroom")
+
+    def make(folder):
+        clone(folder / "darkroom")
+        fill(folder / "darkroom", pictures)
+        run("dvc", "repro", cwd=folder / "darkroom")
+        commit(folder / "darkroom", "first run")
+
+    made = made_once(tmp_path_factory, "project", make)
+    # Each process has its own, since tests leave files there.
+    return shutil.copytree(made / "darkroom", tmp_path_factory.mktemp("project") / "darkroom", symlinks=True)
+
+
+def fill(folder: Path, pictures: list[Path]) -> None:
+    """Put pictures, of one class fewer, into data/incoming, and make the params small."""
     for path in pictures:
         (folder / "data/incoming" / path.parent.name).mkdir(exist_ok=True)
         shutil.copy(path, folder / "data/incoming" / path.parent.name)
     for path in sorted((folder / "data/incoming/Bag").iterdir())[40:]:
         path.unlink()
     shrink(folder)
-    run("dvc", "repro", cwd=folder)
-    commit(folder, "first run")
-    return folder
 
 
 def shrink(folder: Path, **train: object) -> None:
@@ -149,5 +199,6 @@ def shrink(folder: Path, **train: object) -> None:
     content["download"]["source"] = "folder"
     content["extract"] |= {"image_size": [32, 32], "layers": ["block3_pool"]}
     content["train"] |= {"epochs": 6, "batch_size": 32, **train}
+    content["evaluate"] |= {"bootstrap": 200, "grad_cam": 4}
     content["export"]["check_pictures"] = 20
     (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))

@@ -3,12 +3,18 @@
 import contextlib
 import json
 import shutil
+import sys
 
 import mlflow
+import pandas as pd
 import pytest
 
-from stages.common import tracking
+from stages.common import formats, registry, tracking
 from stages.common.errors import StageError
+from stages.common.files import read_csv
+from stages.common.pictures import decode
+from stages.common.store import connect
+from stages.common.tested import read
 from tests.conftest import run
 from tests.test_pipeline import set_param
 
@@ -66,25 +72,127 @@ def test_another_evaluation_is_a_child_and_overwrites_nothing(copy):
     assert child.data.metrics["test_accuracy"] == 0.123
 
 
-def test_the_logged_model_has_a_signature_and_predicts(copy):
-    import numpy as np
+def test_the_figures_of_the_evaluation_keep_their_parts_apart(copy):
+    by_hand(copy)
+    (held,) = runs(copy)
+    figures = json.loads((copy / "reports/metrics.json").read_text())
+    for name, figure in (
+        ("test_accuracy_low", "accuracy_low"),
+        ("test_n", "n_test"),
+        ("test_log_loss", "log_loss"),
+        ("final_train_accuracy", "accuracy_train"),
+        ("final_val_log_loss", "log_loss_val"),
+        ("final_val_n", "n_val"),
+    ):
+        assert held.data.metrics[name] == figures[figure], name
+    client = mlflow.MlflowClient(f"sqlite:///{copy / 'mlflow.db'}")
+    files = {file.path.removeprefix("evaluation/") for file in client.list_artifacts(held.info.run_id, "evaluation")}
+    assert files >= {"metrics.json", "predictions.csv", "roc.csv", "label_issues.csv", "report.html", "plots"}
 
+
+def test_what_the_export_took_is_logged(copy):
+    tracking.log_export(None, 2.5, {"onnx": 3.25})
+    (held,) = runs(copy)
+    said = json.loads((copy / "reports/export.json").read_text())
+    assert held.data.metrics["export_bytes_onnx"] == said["onnx"]["bytes"]
+    assert (held.data.metrics["export_ms_onnx"], held.data.metrics["export_seconds"]) == (3.25, 2.5)
+
+
+# Loads a model of MLflow without this project, and predicts picture files.
+ELSEWHERE = """
+import json, sys, mlflow, pandas
+model = mlflow.pyfunc.load_model(sys.argv[1])
+images = pandas.DataFrame({"image": [open(path, "rb").read() for path in sys.argv[2:]]})
+print(json.dumps(model.predict(images).to_dict("records")))
+assert "tensorflow" not in sys.modules
+"""
+
+
+def test_the_logged_model_predicts_without_the_project(copy, project, tmp_path):
     by_hand(copy)
     experiment = runs(copy)[0].info.experiment_id
-    mlflow.set_tracking_uri(f"sqlite:///{copy / 'mlflow.db'}")
+    store = f"sqlite:///{copy / 'mlflow.db'}"
+    mlflow.set_tracking_uri(store)
     (logged,) = mlflow.search_logged_models([experiment], output_format="list")
+    said = mlflow.models.get_model_info(logged.model_uri).signature.to_dict()
+    assert "binary" in said["inputs"]
+    assert all(name in said["outputs"] for name in ("label", "probability", "probabilities"))
+    (tmp_path / "away").mkdir()
+    paths = [project / row["path"] for row in read_csv(copy / "reports/predictions.csv")[::20]]
+    command = (sys.executable, "-I", "-c", ELSEWHERE, logged.model_uri, *map(str, paths))
+    answers = json.loads(run(*command, cwd=tmp_path / "away", MLFLOW_TRACKING_URI=store).stdout.splitlines()[-1])
+    exported = formats.load(formats.locate(copy / "exports"))
+    for path, answer in zip(paths, answers, strict=True):
+        expected = exported.probabilities(decode(path)[None])[0]
+        assert answer["label"] == exported.classes[expected.argmax()]
+        assert answer["probability"] == pytest.approx(expected.max(), abs=1e-6)
+        assert list(answer["probabilities"]) == exported.classes
+        assert list(answer["probabilities"].values()) == pytest.approx(expected.tolist(), abs=1e-6)
+
+
+def test_the_logged_model_has_a_small_example_where_the_pictures_are(copy, project):
+    shutil.copytree(project / "data/split", copy / "data/split")
+    tracking.log_export(None)
+    (logged,) = mlflow.search_logged_models([runs(copy)[0].info.experiment_id], output_format="list")
     model = mlflow.pyfunc.load_model(logged.model_uri)
-    assert model.metadata.signature.inputs.inputs[0].shape == (-1, -1, -1, 3)
-    probabilities = model.predict(np.zeros((2, 50, 40, 3), np.uint8))
-    assert probabilities.shape == (2, 10)
-    assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    (data,) = model.input_example["image"]
+    first = read_csv(copy / "reports/predictions.csv")[0]["path"]
+    assert (decode(data) == decode(project / first)).all()  # Fashion-MNIST's are small already
+    assert model.predict(model.input_example)["probability"][0] <= 1
+
+
+def test_bad_pictures_are_named_by_their_rows(copy, project):
+    tracking.log_export(None)
+    (logged,) = mlflow.search_logged_models([runs(copy)[0].info.experiment_id], output_format="list")
+    model = mlflow.pyfunc.load_model(logged.model_uri)
+    good = (project / read_csv(copy / "reports/predictions.csv")[0]["path"]).read_bytes()
+    images = pd.DataFrame({"image": [good, b"no picture", good, good[:100]]})
+    sentence = r"No good picture in row 1: not a picture of a known format; row 3: cannot be decoded \(.*\)\.$"
+    with pytest.raises(mlflow.MlflowException, match=sentence) as error:
+        model.predict(images)
+    assert error.value.get_http_status_code() == 400
 
 
 def test_a_model_is_registered_as_a_candidate(copy):
     tracking.log_training()
     tracking.log_export("fashion")
-    version = mlflow.MlflowClient().get_model_version_by_alias("fashion", "candidate")
+    client = mlflow.MlflowClient()
+    version = client.get_model_version_by_alias("fashion", "candidate")
     assert (str(version.version), version.run_id) == ("1", runs(copy)[0].info.run_id)
+    figures = json.loads((copy / "reports/metrics.json").read_text())
+    assert version.description.startswith(f"Test accuracy {figures['accuracy']:.4f} (95 % interval ")
+    assert float(version.tags["accuracy"]) == pytest.approx(figures["accuracy"], abs=1e-6)
+    assert version.tags["model_sha256"] == json.loads((copy / "reports/train.json").read_text())["model_sha256"]
+
+
+def test_a_name_that_comes_later_registers_the_model_that_is_logged_and_once(copy):
+    for name in (None, "fashion", "fashion", "clothes", None):
+        tracking.log_export(name)
+    client = mlflow.MlflowClient()
+    (logged,) = mlflow.search_logged_models([runs(copy)[0].info.experiment_id], output_format="list")
+    for name in ("fashion", "clothes"):
+        (version,) = client.search_model_versions(f"name = '{name}'")
+        assert mlflow.models.get_model_info(f"models:/{name}@candidate").model_uri == logged.model_uri
+        assert version.run_id == logged.source_run_id
+
+
+def test_another_export_of_the_model_is_another_candidate_and_its_evaluation_is_found(copy):
+    tracking.log_training()
+    tracking.log_evaluation()
+    tracking.log_export("fashion")
+    said = json.loads((copy / "reports/export.json").read_text())
+    (copy / "reports/export.json").write_text(json.dumps(said | {"another": {"bytes": 1}}))
+    for _ in range(2):
+        tracking.log_export("fashion")
+    parent, child = sorted(runs(copy), key=lambda item: "mlflow.parentRunId" in item.data.tags)
+    client = mlflow.MlflowClient()
+    assert [client.get_model_version("fashion", number).run_id for number in (1, 2)] == [
+        parent.info.run_id,
+        child.info.run_id,
+    ]
+    assert str(client.get_model_version_by_alias("fashion", "candidate").version) == "2"
+    assert registry.evaluated_run(child.info.run_id).info.run_id == parent.info.run_id
+    assert read("models:/fashion/2") == read("models:/fashion/1") == read("workspace")
 
 
 def test_a_training_that_goes_on_with_other_settings_elsewhere_gets_a_run_of_its_own(copy):
@@ -107,7 +215,7 @@ def test_a_training_that_goes_on_with_other_settings_elsewhere_gets_a_run_of_its
 def test_a_store_that_is_away_is_named_before_training(copy, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with pytest.raises(StageError, match=r"the MLflow store http://127\.0\.0\.1:9 cannot be used"):
-        tracking.connect()
+        connect()
 
 
 def test_a_store_that_goes_away_costs_no_work(copy, capsys):
@@ -125,7 +233,13 @@ def test_nothing_to_track_is_said(copy):
 
 
 def test_the_summary_says_where_everything_is(copy):
+    (copy / "exports/model.keras").touch()
     said = run("python", "-m", "stages.summary", cwd=copy).stdout
     figures = json.loads((copy / "reports/metrics.json").read_text())
     assert f"Test accuracy   {figures['accuracy']:.4f}" in said
+    there = [name for name in formats.FILES.values() if (copy / "exports" / name).exists()]
+    assert "model.keras" in there
+    assert "model.tflite" not in there
+    assert f"Exported model  exports: {', '.join(there)}" in said
+    assert "Predict         .venv/bin/python -m stages.predict PATH" in said
     assert ".venv/bin/mlflow ui --backend-store-uri sqlite:///" in said

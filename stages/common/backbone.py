@@ -23,7 +23,7 @@ class Resize(keras.layers.Layer):
     """
 
     def __init__(self, size: tuple[int, int], **kwargs: Any) -> None:
-        super().__init__(dtype="float32", **kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})
         self.size = size
 
     def call(self, pixels: Any) -> Any:
@@ -56,7 +56,7 @@ class Preprocess(keras.layers.Layer):
     """The pre-processing that belongs to a network of keras.applications; pixels from 0 to 255 in."""
 
     def __init__(self, network: str, **kwargs: Any) -> None:
-        super().__init__(dtype="float32", **kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})
         self.network = network
 
     def call(self, pixels: Any) -> Any:

@@ -124,6 +124,7 @@ def _trees(settings: dict[str, Any], classes: int, x: Any) -> Any:
     return Trees(classes=classes, **sizes, name="classifier")(x)
 
 
+@keras.saving.register_keras_serializable("darkroom")
 class SignedRoot(keras.layers.Layer):
     """The square root of each value, its sign kept."""
 
@@ -132,11 +133,12 @@ class SignedRoot(keras.layers.Layer):
         return ops.sign(x) * ops.sqrt(ops.abs(x))
 
 
+@keras.saving.register_keras_serializable("darkroom")
 class Kernel(keras.layers.Layer):
     """exp(-gamma |x - v|^2) for each of the kept vectors: (batch, n) to (batch, vectors)."""
 
     def __init__(self, vectors: int, **keywords: Any) -> None:
-        super().__init__(dtype="float32", **keywords)
+        super().__init__(**{"dtype": "float32", **keywords})
         self.count = vectors
 
     def build(self, shape: tuple[int, ...]) -> None:
@@ -148,12 +150,17 @@ class Kernel(keras.layers.Layer):
         """The kernel."""
         return ops.exp(-self.gamma * squared_distances(x, self.vectors))
 
+    def get_config(self) -> dict[str, Any]:
+        """What it takes to build the layer again."""
+        return {**super().get_config(), "vectors": self.count}
 
+
+@keras.saving.register_keras_serializable("darkroom")
 class Neighbours(keras.layers.Layer):
     """Logarithm of the share of each class among the k nearest training rows, with half a vote for every class."""
 
     def __init__(self, vectors: int, classes: int, k: int, **keywords: Any) -> None:
-        super().__init__(dtype="float32", **keywords)
+        super().__init__(**{"dtype": "float32", **keywords})
         self.count, self.classes, self.k = vectors, classes, k
 
     def build(self, shape: tuple[int, ...]) -> None:
@@ -167,17 +174,28 @@ class Neighbours(keras.layers.Layer):
         votes = ops.sum(ops.take(self.votes, nearest, axis=0), axis=1) + 0.5
         return ops.log(votes / ops.sum(votes, axis=1, keepdims=True))
 
+    def get_config(self) -> dict[str, Any]:
+        """What it takes to build the layer again."""
+        return {**super().get_config(), "vectors": self.count, "classes": self.classes, "k": self.k}
 
+
+@keras.saving.register_keras_serializable("darkroom")
 class Trees(keras.layers.Layer):
     """Logarithm of the mean over decision trees of the shares of classes in the leaf that a row comes to."""
 
     def __init__(self, roots: int, nodes: int, deepest: int, classes: int, floor: float, **keywords: Any) -> None:
-        super().__init__(dtype="float32", **keywords)
-        self.sizes, self.deepest, self.floor = (roots, nodes, classes), deepest, floor
+        super().__init__(**{"dtype": "float32", **keywords})
+        self.sizes: dict[str, Any] = {
+            "roots": roots,
+            "nodes": nodes,
+            "deepest": deepest,
+            "classes": classes,
+            "floor": floor,
+        }
 
     def build(self, shape: tuple[int, ...]) -> None:
         """All nodes of all trees in one list; a leaf is its own child."""
-        roots, nodes, classes = self.sizes
+        roots, nodes, classes = (self.sizes[name] for name in ("roots", "nodes", "classes"))
         for name in ("feature", "left", "right"):
             whole = self.add_weight(shape=(nodes,), dtype="int32", initializer="zeros", trainable=False, name=name)
             setattr(self, name, whole)
@@ -188,12 +206,16 @@ class Trees(keras.layers.Layer):
     def call(self, x: Any) -> Any:
         """(batch, n) to (batch, classes): all rows go down all trees, a level at a time."""
         node = ops.tile(self.roots[None], (ops.shape(x)[0], 1))
-        for _ in range(self.deepest):
+        for _ in range(self.sizes["deepest"]):
             value = ops.take_along_axis(x, ops.take(self.feature, node), axis=1)
             left = value <= ops.take(self.threshold, node)
             node = ops.where(left, ops.take(self.left, node), ops.take(self.right, node))
-        shares = ops.mean(ops.take(self.shares, node, axis=0), axis=1) + self.floor
+        shares = ops.mean(ops.take(self.shares, node, axis=0), axis=1) + self.sizes["floor"]
         return ops.log(shares / ops.sum(shares, axis=1, keepdims=True))
+
+    def get_config(self) -> dict[str, Any]:
+        """What it takes to build the layer again."""
+        return {**super().get_config(), **self.sizes}
 
 
 def squared_distances(x: Any, vectors: Any) -> Any:

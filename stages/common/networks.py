@@ -9,6 +9,7 @@ from keras import layers, ops
 from stages.common.errors import StageError
 
 
+@keras.saving.register_keras_serializable("darkroom")
 class Grey(layers.Layer):
     """Luma, as JPEG and Pillow have it: (batch, height, width, 3) to (batch, height, width, 1)."""
 
@@ -45,6 +46,7 @@ def build(settings: dict[str, Any], classes: int, precision: str = "float32") ->
         keras.config.set_dtype_policy(policy)
 
 
+@keras.saving.register_keras_serializable("darkroom")
 class BatchNorm(layers.BatchNormalization):
     """Keras' batch normalisation of maps, in training by TensorFlow's fused operation, which takes half its time."""
 

@@ -1,67 +1,130 @@
-"""The pictures of the evaluation and the page that holds them. PNG bytes are equal for equal figures."""
+"""Plots of an evaluation's figures. PNG bytes are equal for equal figures."""
 
-import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
 
-from stages.common.classifier import Classifier
-from stages.common.pictures import decode
+from stages.common.measures import BINS, Bin, Score
+from stages.common.ranking import Curve, shown
 
 matplotlib.use("Agg")
 matplotlib.rcParams["text.parse_math"] = False  # class names may hold a $
 import matplotlib.pyplot as plt
 
-TEMPLATE = Path(__file__).with_name("report.html")
 OF_EPOCHS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
 BLUE, ORANGE, GREEN = "#3b6ea8", "#d9822b", "#4d9078"
+LARGEST = 60.0  # inches
 
 
-def _save(figure: Any, target: Path) -> None:
-    figure.savefig(target, dpi=110, bbox_inches="tight", metadata={"Software": None})
+def save(figure: Any, target: Path, tight: bool = True) -> None:
+    """Write a PNG file that holds no date and no version, and forget the figure; `tight` cuts empty margins off."""
+    figure.savefig(target, dpi=110, bbox_inches="tight" if tight else None, metadata={"Software": None})
     plt.close(figure)
 
 
-def confusion(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str], target: Path) -> None:
-    """Counts of true (rows) against predicted (columns) class, coloured by the share of the row."""
+def short(name: str, most: int = 28) -> str:
+    """A class name that does not push a plot out of its place."""
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
+def confusion(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str], folder: Path) -> None:
+    """True (rows) against predicted (columns) class: counts, and shares of the row; both coloured by the share."""
     counts = np.zeros((len(classes), len(classes)), int)
     np.add.at(counts, (labels, predicted), 1)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = min(max(5.0, 0.62 * len(classes) + 1.5), 60.0)
+    _matrix(shares, [[f"{count}" for count in row] for row in counts], classes, "pictures", folder / "confusion.png")
+    texts = [[f"{share:.2f}".lstrip("0") for share in row] for row in shares]
+    _matrix(shares, texts, classes, "share of the true class", folder / "confusion_normalised.png")
+
+
+def _matrix(shares: np.ndarray, texts: list[list[str]], classes: Sequence[str], what: str, target: Path) -> None:
+    """The more classes, the smaller a cell; from 100 on it has no room for a number."""
+    count = len(classes)
+    cell, size = (0.6, 9) if count <= 30 else (0.36, 7) if count <= 100 else (0.13, 6)
+    side = min(max(4.5, cell * count + 1), LARGEST)
     figure, axes = plt.subplots(figsize=(side, side))
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
-    axes.set_yticks(range(len(classes)), classes)
-    axes.set(xlabel="predicted", ylabel="true", title="Confusion matrix (test)")
-    for (row, column), count in np.ndenumerate(counts):
-        if count and len(classes) <= 100:  # beyond, a cell has no room for a number
-            axes.text(
-                column,
-                row,
-                count,
-                ha="center",
-                va="center",
-                fontsize=8,
-                color="white" if shares[row, column] > 0.5 else "black",
-            )
-    _save(figure, target)
+    names, named = [short(name) for name in classes], range(0, count, -(-count // 450))
+    slant = {"rotation": 45, "ha": "right"} if count <= 100 else {"rotation": 90}
+    axes.set_xticks(named, [names[place] for place in named], fontsize=size + 1, **slant)
+    axes.set_yticks(named, [names[place] for place in named], fontsize=size + 1)
+    axes.set(xlabel="predicted", ylabel="true", title=f"Confusion matrix (test): {what}")
+    for row, column in np.argwhere(shares > 0) if count <= 100 else ():
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, texts[row][column], ha="center", va="center", fontsize=size, color=colour)
+    save(figure, target)
 
 
-def per_class(rows: Sequence[tuple[str, float, float, float, int]], target: Path) -> None:
+def per_class(rows: Sequence[Score], target: Path) -> None:
     """Precision, recall and F1 of each class as bars, the worst F1 at the top."""
     ordered = sorted(rows, key=lambda row: -row[3])
     places = np.arange(len(ordered))
-    figure, axes = plt.subplots(figsize=(7, min(0.45 * len(ordered) + 1.5, 300)), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8, min(0.45 * len(ordered) + 1.5, 4 * LARGEST)), layout="constrained")
     for offset, (place, name, colour) in enumerate([(1, "precision", BLUE), (2, "recall", ORANGE), (3, "F1", GREEN)]):
         axes.barh(places + 0.27 * (1 - offset), [row[place] for row in ordered], 0.25, label=name, color=colour)
-    axes.set_yticks(places, [f"{row[0]} ({row[4]})" for row in ordered])
-    axes.set(xlim=(0, 1), title="Per class (number of test pictures)")
+    axes.set_yticks(places, [f"{short(row[0])} ({row[4]})" for row in ordered])
+    axes.set(xlim=(0, 1), ylim=(-0.6, len(ordered) - 0.4), title="Per class (number of test pictures)")
     axes.grid(axis="x", alpha=0.3)
+    axes.set_axisbelow(True)
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
-    _save(figure, target)
+    save(figure, target)
+
+
+def roc(curves: Sequence[Curve], target: Path) -> None:
+    """Curves of `ranking.roc`, a legend that says each one's area beside them."""
+    _curves(curves, "false positive rate", "true positive rate", "ROC (test)", "default", target)
+
+
+def precision_recall(curves: Sequence[Curve], target: Path) -> None:
+    """Curves of `ranking.precision_recall`, in steps: a recall is reached with the precision of that threshold."""
+    _curves(curves, "recall", "precision", "Precision and recall (test)", "steps-pre", target)
+
+
+def _curves(curves: Sequence[Curve], x: str, y: str, title: str, style: str, target: Path) -> None:
+    figure, axes = plt.subplots(figsize=(9.5, 5.6), layout="constrained")
+    *single, mean = shown(curves)
+    for number, curve in enumerate(single):
+        line = "-" if number < 10 else "-."  # there are ten colours
+        label = f"{short(curve.name)}: {curve.area:.4f}"
+        axes.plot(curve.x, curve.y, color=f"C{number % 10}", linestyle=line, drawstyle=style, label=label)
+    label = f"{mean.name}: {mean.area:.4f}"
+    axes.plot(mean.x, mean.y, color="black", linestyle="--", linewidth=2.2, label=label)
+    axes.set(xlabel=x, ylabel=y, title=title, xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
+    axes.grid(alpha=0.3)
+    which = "area under the curve" if len(single) == len(curves) - 1 else "area under the curve, the worst"
+    figure.legend(loc="outside right upper", frameon=False, title=which)
+    save(figure, target)
+
+
+def reliability(bins: Mapping[str, Sequence[Bin]], target: Path) -> None:
+    """Accuracy by confidence as bars against the diagonal, numbers of pictures below; a panel for each time."""
+    figure, grid = plt.subplots(
+        2,
+        len(bins),
+        figsize=(5 * len(bins), 5.6),
+        height_ratios=(3, 1),
+        sharex=True,
+        sharey="row",
+        squeeze=False,
+        layout="constrained",
+    )
+    for (when, found), above, below in zip(bins.items(), grid[0], grid[1], strict=True):
+        middles = [(one.number + 0.5) / BINS for one in found]
+        above.bar(middles, [one.accuracy for one in found], 0.94 / BINS, color=BLUE, label="accuracy")
+        above.plot([0, 1], [0, 1], color="grey", linestyle="--", label="as often right as sure")
+        above.set(title=f"{when} calibration" if len(bins) > 1 else None, xlim=(0, 1), ylim=(0, 1.02))
+        below.bar(middles, [one.pictures for one in found], 0.94 / BINS, color="#9aa7b4")
+        for middle, one in zip(middles, found, strict=True):
+            below.text(middle, one.pictures, one.pictures, ha="center", va="bottom", fontsize=7)
+        below.set(xlabel="confidence: the largest probability")
+        below.margins(y=0.2)
+    grid[0][0].set_ylabel("accuracy")
+    grid[1][0].set_ylabel("pictures")
+    grid[0][0].legend(frameon=False, loc="upper left")
+    save(figure, target)
 
 
 def curves(history: Sequence[dict[str, str]], kept: int, target: Path) -> None:
@@ -84,38 +147,4 @@ def curves(history: Sequence[dict[str, str]], kept: int, target: Path) -> None:
             axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
     both[0].legend(frameon=False)
-    _save(figure, target)
-
-
-def gallery(rows: Sequence[tuple[str, str, str, float]], target: Path, columns: int = 6) -> None:
-    """Pictures (path, true label, predicted label, probability) in a grid."""
-    height = max(1, -(-len(rows) // columns))
-    figure, grid = plt.subplots(height, columns, figsize=(1.7 * columns, 2.1 * height), squeeze=False)
-    for axes in grid.flat:
-        axes.axis("off")
-    for axes, (path, label, predicted, probability) in zip(grid.flat, rows, strict=False):
-        axes.imshow(decode(Path(path)), interpolation="nearest")
-        axes.set_title(f"{label}\ntaken for {predicted}\n{probability:.1%}", fontsize=7)
-    if not rows:
-        grid[0][0].text(0, 0.5, "No mistakes.")
-    figure.tight_layout()
-    _save(figure, target)
-
-
-def report(
-    target: Path,
-    figures: dict[str, float],
-    rows: Sequence[tuple[str, float, float, float, int]],
-    model: Classifier,
-    plots: Path,
-) -> None:
-    """One self-contained HTML page: figures, the model's settings, and the pictures, inside the file."""
-    from jinja2 import Environment
-
-    from stages.common.files import whole_file
-
-    images = {path.stem: base64.b64encode(path.read_bytes()).decode() for path in sorted(plots.glob("*.png"))}
-    template = Environment(autoescape=True).from_string(TEMPLATE.read_text(encoding="utf-8"))
-    page = template.render(figures=figures, rows=sorted(rows, key=lambda row: row[3]), model=model, images=images)
-    with whole_file(target) as partial:
-        partial.write_text(page, encoding="utf-8")
+    save(figure, target)

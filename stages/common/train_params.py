@@ -130,6 +130,7 @@ class Params(Descent):
     strategy: Literal["auto", "none", "mirrored"] = "auto"
     device: str | None = Field(None, pattern=r"^(cpu|gpu):\d+$")
     log_devices: bool = False
+    calibration: Literal["temperature", "none"] = "temperature"
 
     @model_validator(mode="after")
     def _together(self) -> "Params":

@@ -1,0 +1,110 @@
+"""Make a registered model's candidate its champion, if it is not worse than the present one on one validation set.
+
+    python -m stages.promote animals
+
+Both are loaded from MLflow's registry, as they would be served, and see this project's pictures of data/split/val. The
+candidate becomes the champion if its log loss there is not higher, and its accuracy not lower by more than chance
+(McNemar's test, p below 0.05): the log loss weighs every probability, and so tells more of few pictures than a count of
+right answers does. Where there is no champion yet, the candidate becomes it. The figures on test are shown and decide
+nothing.
+
+Reads   data/split/val, MLflow
+Writes  the alias `champion` in MLflow
+"""
+
+from typing import TYPE_CHECKING
+
+from stages.common import comparison, registry, runs
+from stages.common.comparison import Interval, Paired
+from stages.common.errors import StageError
+from stages.common.paths import SPLIT
+from stages.common.pictures import listed
+from stages.common.stage import command
+from stages.common.store import connect
+from stages.common.validated import validated
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+SPLIT_MD5 = "data.split.md5"
+
+
+def main(name: str, anyway: bool) -> None:
+    """Measure both, print, decide, and set the alias."""
+    import mlflow
+
+    connect()
+    candidate, champion = (registry.version(name, alias) for alias in (registry.CANDIDATE, registry.CHAMPION))
+    if candidate is None:
+        raise StageError(f"{name} has no version with the alias {registry.CANDIDATE}: export registers one.")
+    if champion and champion.version == candidate.version:
+        print(f"promote: version {candidate.version} of {name} is both candidate and champion already")
+        return
+    try:
+        refusal = judged(champion, candidate)
+    except StageError as error:
+        refusal = str(error).rstrip(".")
+    if refusal and not anyway:
+        raise StageError(f"{refusal}: nothing is changed; --anyway makes version {candidate.version} the champion.")
+    if refusal:
+        print(f"{refusal}. Promoted anyway.")
+    mlflow.MlflowClient().set_registered_model_alias(name, registry.CHAMPION, candidate.version)
+    print(f"promote: version {candidate.version} is the champion of {name}, models:/{name}@{registry.CHAMPION}")
+
+
+def judged(champion: "ModelVersion | None", candidate: "ModelVersion") -> str | None:
+    """Print what val and test say of the champion, if there is one, and the candidate; why the latter is to be refused.
+
+    Raises:
+        StageError: they cannot be measured, or not be compared.
+    """
+    rows = listed("val")
+    if not rows:
+        raise StageError(f"{SPLIT / 'val'} holds no pictures to compare on: give val a share in split.ratio.")
+    sides = [
+        validated(version, f"{alias:<9}  version {version.version:>2}", rows)
+        for alias, version in ((registry.CHAMPION, champion), (registry.CANDIDATE, candidate))
+        if version
+    ]
+    print(f"Validation, {len(rows):,} pictures of {SPLIT / 'val'}:")
+    print("\n".join(side.validation() for side in sides))
+    here = runs.origin().get(SPLIT_MD5)
+    for side in sides:
+        if here and side.run.data.tags.get(SPLIT_MD5) != here:
+            print(f"  {side.title}  was trained on another split than this: it may have learnt some of these pictures")
+    refusal = None
+    if champion:
+        old, new = sides
+        if set(old.classes) != set(new.classes):
+            raise StageError(
+                f"the champion knows the classes {', '.join(old.classes)}, the candidate {', '.join(new.classes)}."
+            )
+        pair, loss = Paired.of(old.right, new.right), comparison.mean_difference(old.losses, new.losses)
+        print(f"  candidate - champion   accuracy {pair.difference.text('+')}, McNemar's p = {pair.p:.2g}")
+        print(f"                         log loss {loss.text('+')} (lower is better)")
+        refusal = refused(pair, loss)
+    print("Test, which decides nothing:")
+    print("\n".join(side.test() for side in sides))
+    if len({side.tested_on() for side in sides}) > 1:
+        print("  The test sets differ, so that these figures cannot be compared.")
+    return refusal
+
+
+def refused(pair: Paired, loss: Interval) -> str | None:
+    """Why the second model must not take the place of the first; None if it may."""
+    if loss.value > 0:
+        return f"the candidate's log loss on val is higher by {loss.value:.2g}"
+    if pair.difference.value < 0 and pair.p < comparison.SURE:
+        return f"the candidate's accuracy on val is lower by {-pair.difference.value:.4f} (p = {pair.p:.2g})"
+    return None
+
+
+if __name__ == "__main__":
+    command(
+        "promote",
+        main,
+        {
+            "name": {"metavar": "NAME", "help": "of a model in MLflow's registry"},
+            "--anyway": {"action": "store_true", "help": "promote the candidate even where it is worse"},
+        },
+    )

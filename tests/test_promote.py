@@ -1,0 +1,147 @@
+"""A candidate becomes the champion where it is not worse on one validation set."""
+
+import json
+import shutil
+
+import mlflow
+import pytest
+
+from stages import promote
+from stages.common import registry, tracking
+from stages.common.comparison import Interval, Paired
+from stages.common.errors import StageError
+from stages.common.pictures import listed
+from tests.conftest import run
+from tests.test_pipeline import set_param
+
+NAME = "fashion"
+
+
+@pytest.mark.parametrize(
+    ("pair", "loss", "reason"),
+    [
+        (Paired(80, 5, 5, 10), Interval(-0.01, -0.1, 0.08), None),
+        (Paired(80, 5, 5, 10), Interval(0, 0, 0), None),  # the same model again is not worse
+        (Paired(80, 5, 6, 9), Interval(0.01, -0.1, 0.12), "the candidate's log loss on val is higher by 0.01"),
+        (Paired(80, 9, 4, 7), Interval(-0.01, -0.1, 0.08), None),  # 5 fewer of 100 may be chance (p = 0.27)
+        (
+            Paired(80, 9, 1, 10),
+            Interval(-0.01, -0.1, 0.08),
+            "the candidate's accuracy on val is lower by 0.0800 (p = 0.021)",
+        ),
+        (Paired(80, 1, 9, 10), Interval(-0.01, -0.1, 0.08), None),  # better by more than chance
+    ],
+)
+def test_the_rule(pair, loss, reason):
+    assert promote.refused(pair, loss) == reason
+
+
+@pytest.fixture(scope="module")
+def registered(project, tmp_path_factory):
+    """A project with three registered versions: as it was trained, far from calibrated, and with other class names."""
+    folder = tmp_path_factory.mktemp("registered") / "project"
+    shutil.copytree(project, folder, symlinks=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        set_param(folder, "export.register", NAME)
+        tracking.log_export(NAME)
+        said = json.loads((folder / "models/model.json").read_text())
+        names = [f"{name}s" for name in said["classes"]]
+        for change in ({"temperature": 10.0}, {"classes": names}):
+            (folder / "models/model.json").write_text(json.dumps(said | change))
+            if "temperature" in change:
+                run("python", "-m", "stages.evaluate", cwd=folder)
+            run("python", "-m", "stages.export", cwd=folder)
+        mlflow.set_tracking_uri(None)
+    return folder
+
+
+@pytest.fixture
+def aliases(registered, monkeypatch):
+    """In that project: sets which version is the champion, if any, and which the candidate; gives the client."""
+    monkeypatch.chdir(registered)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    client = mlflow.MlflowClient(f"sqlite:///{registered / 'mlflow.db'}")
+
+    def set_aliases(champion, candidate):
+        for alias, number in ((registry.CHAMPION, champion), (registry.CANDIDATE, candidate)):
+            client.delete_registered_model_alias(NAME, alias)
+            if number:
+                client.set_registered_model_alias(NAME, alias, str(number))
+        return lambda: str(client.get_registered_model(NAME).aliases[registry.CHAMPION])
+
+    yield set_aliases
+    mlflow.set_tracking_uri(None)
+
+
+def test_the_first_candidate_becomes_the_champion(aliases, registered, capsys):
+    champion = aliases(None, 1)
+    promote.main(NAME, anyway=False)
+    assert champion() == "1"
+    said = capsys.readouterr().out
+    count = len(listed("val"))
+    accuracy = json.loads((registered / "reports/metrics.json").read_text())["accuracy_val"]
+    assert f"Validation, {count} pictures of data/split/val:" in said
+    assert f"candidate  version  1  accuracy {accuracy:.4f}, 95 % interval" in said
+    promote.main(NAME, anyway=False)
+    assert "version 1 of fashion is both candidate and champion already" in capsys.readouterr().out
+
+
+def test_a_better_one_takes_its_place_and_both_tests_are_shown(aliases, capsys):
+    champion = aliases(2, 1)
+    promote.main(NAME, anyway=False)
+    assert champion() == "1"
+    said = capsys.readouterr().out.split("Test, which decides nothing:")
+    for part in said:
+        assert "champion   version  2  accuracy 0." in part
+        assert "candidate  version  1  accuracy 0." in part
+    assert "candidate - champion   accuracy" in said[0]
+    assert "McNemar's p = " in said[0]
+    assert "log loss -" in said[0]
+    assert "another split" not in said[0]
+    assert "test sets differ" not in said[1]
+
+
+def test_a_worse_one_does_not_but_by_force(aliases, capsys):
+    champion = aliases(1, 2)
+    done = run("python", "-m", "stages.promote", NAME, cwd=".", check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("promote: the candidate's log loss on val is higher by ")
+    assert done.stderr.endswith("nothing is changed; --anyway makes version 2 the champion.\n")
+    assert champion() == "1"
+    promote.main(NAME, anyway=True)
+    assert champion() == "2"
+    assert "Promoted anyway" in capsys.readouterr().out
+
+
+def test_other_classes_cannot_be_compared(aliases):
+    champion = aliases(1, 3)
+    with pytest.raises(StageError, match=r"version 3 of fashion knows the classes .*Bags.*, but not .*Bag.*--anyway"):
+        promote.main(NAME, anyway=False)
+    assert champion() == "1"
+
+
+def test_a_run_of_another_split_is_said(aliases, registered, capsys):
+    aliases(2, 1)
+    client = mlflow.MlflowClient(f"sqlite:///{registered / 'mlflow.db'}")
+    run_id = client.get_model_version(NAME, "2").run_id
+    mine = client.get_run(run_id).data.tags["data.split.md5"]
+    client.set_tag(run_id, "data.split.md5", "another")
+    promote.main(NAME, anyway=False)
+    client.set_tag(run_id, "data.split.md5", mine)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "another split" in line]
+    assert line.split("  ")[1] == "champion"
+
+
+@pytest.mark.parametrize(
+    ("name", "candidate", "sentence"),
+    [
+        ("nobody", 1, "no model is registered as nobody in MLflow at sqlite:.*: set export.register"),
+        (NAME, None, "fashion has no version with the alias candidate"),
+    ],
+)
+def test_what_is_missing_is_said(aliases, name, candidate, sentence):
+    aliases(1, candidate)
+    with pytest.raises(StageError, match=sentence):
+        promote.main(name, anyway=False)

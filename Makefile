@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help run advise recipe test test-full test-gpu lint format lock clean
+.PHONY: help run advise recipe page test test-full test-gpu lint format lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -20,6 +20,9 @@ advise: .venv/installed  ## say which training to start with on these pictures, 
 recipe: .venv/installed  ## run a known-good experiment: NAME=… SET="key=value …" EXP=…; without NAME, list them
 	@python -m stages.recipe $(NAME) $(SET) $(if $(EXP),--exp $(EXP))
 	@$(if $(NAME),python -m stages.summary)
+
+page: .venv/installed  ## try the exported model in a browser
+	@python -m stages.page
 
 test: .venv/installed-dev lint  ## linter, types, and the tests that need no service and little time
 	python -m pytest -n 2 --dist loadfile

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from stages.common.files import read_csv
+from stages.common.formats import FILES
 from tests.conftest import run
 from tests.test_pipeline import repro, set_param
 
@@ -24,7 +25,7 @@ SCRATCH = {  # in batches so small that batch norm sees enough of them to know i
 # The features at hand are those of VGG16's block3_pool, flat.
 MODES = {
     "dense": ({"train.head.activation": "tanh", "train.head.batch_norm": True}, TRAINED, 0.5, False),
-    "logistic": ({"train.head.type": "logistic"}, TRAINED, 0.6, False),
+    "logistic": ({"train.head.type": "logistic", "train.calibration": "none"}, TRAINED, 0.6, False),
     "linear svm": ({"train.head.type": "linear_svm", "train.class_weights": "balanced"}, TRAINED, 0.6, False),
     "rbf svm": ({"train.head.type": "rbf_svm"}, TRAINED, 0.6, True),
     "k-nn": ({"train.head.type": "knn"}, TRAINED, 0.6, False),
@@ -101,6 +102,7 @@ def test_a_mode_runs_whole(project, tmp_path, name):
     shutil.copytree(project, folder, symlinks=True)
     for key, value in changes.items():
         set_param(folder, key, value)
+    set_param(folder, "export.formats", list(FILES))
     assert repro(folder) == stages
     figures = json.loads((folder / "reports/metrics.json").read_text())
     assert figures["accuracy"] >= least
@@ -116,9 +118,15 @@ def test_a_mode_runs_whole(project, tmp_path, name):
         assert len(history) == report["warm_up_epochs"] + 2
         assert report["trained_layers"]
     # The model from disk, in the stages' own processes: from features or pictures, and from pixels in the export.
-    exported = json.loads((folder / "reports/export.json").read_text())["saved_model"]
-    assert exported["largest_difference"] <= 1e-4
-    assert exported["same_as_evaluated"] >= 0.9
+    exported = json.loads((folder / "reports/export.json").read_text())
+    for kind in FILES:
+        assert exported[kind]["same_as_evaluated"] >= 0.9
+        assert exported[kind]["largest_difference"] <= (0.5 if kind == "litert_int8" else 1e-4)
+    assert set(FILES.values()) | {"classes.json", "MODEL_CARD.md"} == {
+        path.name for path in (folder / "exports").iterdir()
+    }
+    if changes.get("train.calibration") == "none":
+        assert (report["temperature"], figures["log_loss"]) == (1, figures["uncalibrated_log_loss"])
     changed = run("git", "status", "--porcelain", "--untracked-files=all", cwd=folder).stdout.split()
     assert changed == ["M", "dvc.lock", "M", "params.yaml"]
     assert repro(folder) == []

@@ -100,11 +100,16 @@ class Conversion:
         """The graph, with the names of input and output that all formats have."""
         from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-        pixels = tf.TensorSpec((None, None, None, 3), tf.uint8, name=PIXELS)
-        whole = tf.function(lambda pixels: self._whole(pixels, training=False), input_signature=[pixels])
-        function = convert_variables_to_constants_v2(whole.get_concrete_function())
+        whole = tf.function(lambda pixels: self._whole(pixels, training=False), input_signature=[TENSOR])
+        # Keras has grouped convolutions compiled by XLA, which nothing but TensorFlow can run; eagerly they are plain.
+        tf.config.run_functions_eagerly(True)
+        try:
+            function = convert_variables_to_constants_v2(whole.get_concrete_function())
+        finally:
+            tf.config.run_functions_eagerly(False)
         graph = function.graph.as_graph_def()
         for node in graph.node:
+            node.attr.pop("_gradient_op_type", None)  # of activations with a gradient of their own, which stays behind
             if node.name == function.outputs[0].op.name:  # nothing takes it as an input
                 node.name = PROBABILITIES
         return graph

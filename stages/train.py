@@ -81,6 +81,7 @@ def main(base: Base, params: Params) -> None:
             "temperature": model.temperature,
             "head_parameters": model.head.count_params(),
             "model_sha256": digest(MODELS),
+            "params": params.told(),
         }
         write_json(TRAIN_REPORT, report | more)
     print(f"train: epoch {kept + 1} of {epochs}, accuracy {report['final_val_accuracy']:.4f} on val")

@@ -22,7 +22,6 @@ from stages.common.pictures import decode
 from tests.conftest import ROOT, run, session
 from tests.test_train import params
 
-FLOAT = [kind for kind in formats.FILES if kind != "litert_int8"]
 # Shapes of batches: the smallest picture there is, as they are, wide and narrow.
 SHAPES = [(1, 1, 1), (7, 28, 28), (1, 3, 640), (2, 90, 61)]
 NAMES = ["Bag", "a|b *c* <d>", 'ß "é" 犬']
@@ -195,7 +194,7 @@ def test_onnx_and_litert_are_loaded_without_tensorflow_or_a_word(small):
 
 
 def test_another_process_writes_the_same_bytes(some, tmp_path):
-    """Python orders sets differently in each process, and Keras' files would hold the date, TensorFlow's a random id."""
+    """Python orders sets differently in each process; Keras' files would hold the date, TensorFlow's a random id."""
     code = (
         "import sys\n"
         "from pathlib import Path\n"

@@ -67,7 +67,11 @@ WRONG = [
     ("train.scratch.image_size", [32], "train.scratch.image_size is [32], but list should have at least 2 items"),
     ("train.head.dropout", [0.1], "train: head.dropout has 1 values, but there are 2 dense layers"),
     ("train.schedule", "step", "train.schedule is 'step', but should be 'constant', 'cosine' or 'plateau'"),
-    ("export.formats", ["onx"], "export.formats.0 is 'onx', but should be 'keras', 'saved_model', 'onnx', 'litert' or 'litert_int8'"),
+    (
+        "export.formats",
+        ["onx"],
+        "export.formats.0 is 'onx', but should be 'keras', 'saved_model', 'onnx', 'litert' or 'litert_int8'",
+    ),
     ("export.register", 3, "export.register is 3, but should be a valid string"),
     ("base.seed", -1, "base.seed is -1, but should be greater than or equal to 0"),
     ("tranin", {}, "tranin is no section (sections: base, download, split, augment, extract, train"),
@@ -138,7 +142,8 @@ def test_any_stage_refuses_a_slip_in_any_section_before_it_works(workspace):
     (workspace / "params.yaml").write_text(yaml.safe_dump(changed("export.formats", ["onx"])))
     done = run("python", "-m", "stages.download", cwd=workspace, check=False, PYTHONPATH=str(ROOT))
     assert done.returncode == 1
-    assert done.stderr.strip() == "download: params.yaml: export.formats.0 is 'onx', but should be 'keras', 'saved_model', 'onnx', 'litert' or 'litert_int8'."
+    known = "'keras', 'saved_model', 'onnx', 'litert' or 'litert_int8'"
+    assert done.stderr.strip() == f"download: params.yaml: export.formats.0 is 'onx', but should be {known}."
     assert not (workspace / "data").exists()
 
 

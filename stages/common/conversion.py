@@ -20,7 +20,8 @@ import tensorflow as tf
 from stages.common import onnx_order
 from stages.common.errors import StageError
 from stages.common.files import write_json
-from stages.common.formats import CLASSES, FILES, LABELS, PIXELS, PROBABILITIES, silent
+from stages.common.formats import CLASSES, FILES, LABELS, PIXELS, PROBABILITIES
+from stages.common.quiet import silent
 
 OPSET = 18  # of ONNX, from 2022
 LARGEST = 2**31 - 2**20  # bytes: protobuf and flatbuffers, on which graphs, ONNX and LiteRT rest, end at 2 GiB

@@ -4,13 +4,10 @@ Every one takes raw RGB pixels of any size, holds its class names, and gives pro
 TensorFlow; how formats are written is in conversion.py.
 """
 
-import contextlib
 import json
-import os
-import sys
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +16,7 @@ import numpy as np
 
 from stages.common.errors import StageError
 from stages.common.parallel import cores
+from stages.common.quiet import silent
 
 if TYPE_CHECKING:
     import keras
@@ -153,18 +151,3 @@ def _litert(path: Path) -> Exported:
 
 
 _LOADERS = {"keras": _keras, "saved_model": _saved_model, "onnx": _onnx, "litert": _litert}
-
-
-@contextlib.contextmanager
-def silent() -> Iterator[None]:
-    """Keep from the terminal what libraries write straight to stderr, past Python."""
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)

@@ -4,12 +4,12 @@ import contextlib
 import functools
 import logging
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from stages.common.errors import StageError
+from stages.common.quiet import silent
 
 Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
 
@@ -17,17 +17,10 @@ Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
 def import_tensorflow() -> None:
     """Import it without the notes that its libraries write straight to stderr before they can be told not to."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - os.devnull is no path of ours
-        os.dup2(nowhere.fileno(), 2)
-    try:
+    with silent():
         import tensorflow as tf
 
         tf.config.list_physical_devices()
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
     logging.getLogger("absl").setLevel(logging.ERROR)
 
 

@@ -23,7 +23,7 @@ CANDIDATE = "candidate"
 CHAMPION = "champion"
 # What the served model needs so that it can be loaded without this repository: packages and modules of stages/common.
 PACKAGES = ("mlflow", "numpy", "pandas", "pillow")
-CODE = ("errors", "files", "formats", "parallel", "paths", "pictures", "prediction")
+CODE = ("errors", "files", "formats", "parallel", "paths", "pictures", "prediction", "quiet")
 # And besides these, each format.
 MORE_PACKAGES = {
     "onnx": ("onnxruntime",),

@@ -1,6 +1,6 @@
 """Section `train` of params.yaml and its parts, for the script and for what it calls."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
@@ -153,3 +153,12 @@ class Params(Descent):
         if self.device and self.strategy == "mirrored":
             raise ValueError(f"strategy mirrored is for several devices, but device is {self.device}: set it to null")
         return self
+
+    def told(self) -> dict[str, Any]:
+        """What decides a training, apart from the model: for whoever wants to know how the model came to be."""
+        known = {"class_weights", "label_smoothing", "calibration"}
+        if self.head.type == "dense" or self.mode == "scratch":
+            known |= {"optimizer", "learning_rate", "schedule", "batch_size", "epochs", "steps", "patience", "keep"}
+        if self.mode in ("fine_tune", "scratch"):
+            known |= {self.mode}
+        return self.model_dump(mode="json", by_alias=True, include=known)

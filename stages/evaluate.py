@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from stages.common import hardware, paths, seeds, tracking
-from stages.common.classifier import Classifier
+from stages.common.classifier import Classifier, digest
 from stages.common.files import read_csv, whole_folder, write_json
 from stages.common.params import Base, Section
 from stages.common.pictures import PARTS
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 class Params(Section):
     """Section `evaluate` of params.yaml."""
 
-    mistakes: int = Field(ge=0)
+    mistakes: int = Field(ge=0, le=600)
     bootstrap: int = Field(ge=100)
-    grad_cam: int = Field(ge=0)
-    label_issues: int = Field(ge=0)
+    grad_cam: int = Field(ge=0, le=300)
+    label_issues: int = Field(ge=0, le=600)
 
 
 def main(base: Base, params: Params) -> None:
@@ -47,7 +47,7 @@ def main(base: Base, params: Params) -> None:
         from stages.common import label_noise
 
         suspects = label_noise.suspects(model, base.seed)
-    figures = evaluate(model, said, suspects, params, base.seed)
+    figures = evaluate(model, digest(paths.MODELS), said, suspects, params, base.seed)
     tracking.excused(lambda: tracking.log_evaluation(time.monotonic() - started))
     low, high = figures["accuracy_low"], figures["accuracy_high"]
     print(f"evaluate: accuracy {figures['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}); {paths.REPORT}")
@@ -55,6 +55,7 @@ def main(base: Base, params: Params) -> None:
 
 def evaluate(
     model: Classifier,
+    sha256: str,
     said: Mapping[str, "Predictions"],
     suspects: "list[Suspect] | None",
     params: Params,
@@ -64,6 +65,7 @@ def evaluate(
 
     Args:
         model: what is evaluated.
+        sha256: its own, by which whoever finds the figures knows whose they are.
         said: what it says of train, val and test.
         suspects: the labels that look wrong; None where none were looked for.
         params: the stage's.
@@ -76,7 +78,7 @@ def evaluate(
 
     test, found = said["test"], suspects or []
     resamples = bootstrap.affordable(params.bootstrap, *test.probabilities.shape)
-    figures = measure(said, model.temperature, resamples, seed)
+    figures = {"model_sha256": sha256} | measure(said, model.temperature, resamples, seed)
     if suspects is not None:
         figures["label_issues"] = len(suspects)
     tested = tables.of(test, model.temperature, model.classes)

@@ -45,9 +45,8 @@ def evaluated(pictures, classes, labels, strength=1.5, temperature=1.5, **change
     params = evaluate.Params(**(PARAMS | changes))
     found = [Suspect(str(path), "train", names(classes)[0], names(classes)[1], 0.01) for path in pictures[:5]]
     found = found if params.label_issues else None
-    figures = evaluate.evaluate(
-        Classifier(said, None, None), dict.fromkeys(("train", "val", "test"), test), found, params, 1
-    )
+    parts = dict.fromkeys(("train", "val", "test"), test)
+    figures = evaluate.evaluate(Classifier(said, None, None), "abc", parts, found, params, 1)
     return figures, paths.REPORT.read_text()
 
 
@@ -70,6 +69,7 @@ def test_whatever_the_test_pictures_are(kind, workspace, pictures):
     figures, page = evaluated(pictures, classes, labels, strength)
     labels = np.asarray(labels)
     assert json.loads(paths.METRICS.read_text()) == figures  # and so no NaN, which JSON has not
+    assert figures.pop("model_sha256") == "abc"
     assert all(np.isfinite(value) for value in figures.values())
     for name in [name.removesuffix("_low") for name in figures if name.endswith("_low")]:
         assert figures[f"{name}_low"] <= figures[name] + 1e-7

@@ -10,7 +10,8 @@ from sklearn import metrics
 from stages.common import bootstrap, measures, ranking
 
 CLASSES = ["a", "b", "c"]
-BOOTSTRAPPED = {"balanced_accuracy", "macro_f1", "roc_auc", "average_precision", "log_loss", "brier", "ece"}
+MEANS = {"balanced_accuracy", "macro_precision", "macro_f1", "weighted_precision", "weighted_f1"}
+BOOTSTRAPPED = MEANS | {"roc_auc", "average_precision", "log_loss", "brier", "ece"}
 # Ten pictures: true class, and the probabilities that were given to them.
 LABELS = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 2])
 GIVEN = np.array(
@@ -106,11 +107,14 @@ def test_a_resample_is_what_scikit_learn_makes_of_weights(evaluation):
     labels, given, weights = evaluation
     found = {name: values[0] for name, values in bootstrap.figures(weights[None], labels, given).items()}
     there, how = np.unique(np.repeat(labels, weights)), {"sample_weight": weights}
-    recall, f1 = metrics.precision_recall_fscore_support(
-        labels, given.argmax(axis=1), labels=there, average="macro", zero_division=0, **how
-    )[1:3]
-    assert found["balanced_accuracy"] == pytest.approx(recall)
-    assert found["macro_f1"] == pytest.approx(f1)
+    for kind in ("macro", "weighted"):
+        precision, recall, f1, _ = metrics.precision_recall_fscore_support(
+            labels, given.argmax(axis=1), labels=there, average=kind, zero_division=0, **how
+        )
+        assert found[f"{kind}_precision"] == pytest.approx(precision)
+        assert found[f"{kind}_f1"] == pytest.approx(f1)
+        if kind == "macro":
+            assert found["balanced_accuracy"] == pytest.approx(recall)
     log_loss = metrics.log_loss(labels, given, labels=range(given.shape[1]), **how)
     assert found["log_loss"] == pytest.approx(log_loss)
     drawn, numbers = np.repeat(np.arange(len(labels)), weights), range(given.shape[1])
@@ -131,10 +135,26 @@ def test_intervals_hold_the_figures(evaluation, seed):
     labels, given, _ = evaluation
     figures = measures.headline(labels, given)
     found = bootstrap.intervals(labels, given, 200, np.random.default_rng(seed))
-    assert set(found) == BOOTSTRAPPED & set(figures)
+    assert set(found) <= BOOTSTRAPPED & set(figures)
     for name, (low, high) in found.items():
+        assert low < high
         assert 0 <= low <= figures[name] + 1e-9
         assert figures[name] - 1e-9 <= high <= bootstrap.HIGHEST.get(name, 1)
+
+
+def test_a_figure_is_in_its_interval_where_a_class_is_rare():
+    """Four wrong pictures of a rare class, which few resamples lack: the quantiles do not see them, the mean does."""
+    labels = np.repeat([0, 1], [100, 4])
+    given = np.tile([0.9, 0.1], (104, 1))
+    low, high = bootstrap.intervals(labels, given, 1000, np.random.default_rng(1))["balanced_accuracy"]
+    assert low <= 0.5 <= high
+
+
+def test_without_a_mistake_nothing_is_claimed_of_other_pictures():
+    labels = np.arange(12) % 3
+    found = bootstrap.intervals(labels, np.eye(3)[labels] * 0.94 + 0.02, 200, np.random.default_rng(1))
+    assert found == {}
+    assert measures.wilson(1.0, 12)[0] < 0.8
 
 
 def test_intervals_of_means_are_those_of_scipy():

@@ -17,6 +17,7 @@ from stages.common import measures
 LEAST = 100
 MOST = 2**30  # resamples x pictures x classes: more would take minutes
 CHUNK = 2**21  # resamples x pictures in memory at a time
+ROUNDING = 1e-9  # figures that differ by less are the same
 HIGHEST = {"log_loss": np.inf, "brier": 2.0}  # the others reach up to 1
 
 
@@ -30,6 +31,8 @@ def intervals(
 ) -> dict[str, tuple[float, float]]:
     """95 % intervals of the figures that are no plain shares, by their names in `measures.headline`.
 
+    A figure has none where it is the same for all resamples.
+
     Args:
         labels: class numbers (pictures,).
         probabilities: (pictures, classes).
@@ -40,8 +43,10 @@ def intervals(
     found = {}
     for name, (figure,) in figures(np.ones((1, len(labels)), np.int32), labels, probabilities).items():
         values = np.concatenate([chunk[name] for chunk in chunks])
-        if not np.isnan(figure):
+        # Where all resamples come to the same, say on a set without a mistake, they tell nothing of other pictures.
+        if not np.isnan(figure) and np.nanmax(values) - np.nanmin(values) > ROUNDING:
             low, high = np.nanquantile(values, (0.025, 0.975)) - (np.nanmean(values) - figure)
+            low, high = min(low, figure), max(high, figure)  # what a rare class does may be in the mean alone
             if name == "ece":
                 low -= measures.chance_error(probabilities)
             found[name] = (max(float(low), 0.0), min(float(high), HIGHEST.get(name, 1.0)))
@@ -71,13 +76,17 @@ def figures(counts: np.ndarray, labels: np.ndarray, probabilities: np.ndarray) -
     weights = counts.T.astype(np.float64)
     support = _sums(weights, labels, classes)
     hits = _sums(weights, labels, classes, right)
-    both = support + _sums(weights, predicted, classes)
+    said = _sums(weights, predicted, classes)
+    precision, f1 = hits / np.maximum(said, 1), 2 * hits / np.maximum(said + support, 1)
     log_loss, brier = measures.losses(labels, probabilities) @ weights / total
     gaps = _sums(weights, measures.bins(probabilities), measures.BINS, right - confidence)
     ranked = np.array([ranking(counts, labels == number, probabilities[:, number]) for number in np.unique(labels)])
     return {
         "balanced_accuracy": _mean(hits / np.maximum(support, 1), support > 0),
-        "macro_f1": _mean(2 * hits / np.maximum(both, 1), support > 0),
+        "macro_precision": _mean(precision, support > 0),
+        "macro_f1": _mean(f1, support > 0),
+        "weighted_precision": (support * precision).sum(axis=0) / total,
+        "weighted_f1": (support * f1).sum(axis=0) / total,
         "roc_auc": _mean(ranked[:, 0], ~np.isnan(ranked[:, 0])),
         "average_precision": _mean(ranked[:, 1], ~np.isnan(ranked[:, 1])),
         "log_loss": log_loss,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from stages.common.label_noise import Suspect
 
 COLUMNS = 6
-SIDE = 240  # pixels of a shown picture, at most
+SIDE, LOOKED_AT = 240, 640  # pixels of a shown picture's longer side, at most, and of one that is explained
 WIDTH, HEIGHT = 1.9, 2.4  # inches of a cell, caption included
 SHARE = 0.94  # of the width that a picture takes
 Cell = tuple[np.ndarray, str]  # a picture, uint8 (height, width, 3), and its caption
@@ -68,7 +68,7 @@ def suspects(found: Sequence["Suspect"], target: Path) -> None:
     """Pictures whose label looks wrong."""
     lines = "{} ({})\nlooks like {}\nquality {:.2f}"
     captions = [lines.format(short(one.label, 20), one.split, short(one.suggested, 20), one.quality) for one in found]
-    _grid([(decode(Path(one.path)), caption) for one, caption in zip(found, captions, strict=True)], target)
+    _grid([(small(decode(Path(one.path))), caption) for one, caption in zip(found, captions, strict=True)], target)
 
 
 def grad_cam(model: Classifier, test: Predictions, count: int, seed: int, target: Path) -> str:
@@ -88,7 +88,7 @@ def grad_cam(model: Classifier, test: Predictions, count: int, seed: int, target
     rows = sample(test.labels, test.probabilities, count, seeds.stream(seed, "grad_cam"))
     cells = []
     for row in progress(rows, len(rows), "explaining"):
-        pixels, number = decode(Path(test.paths[row])), int(test.probabilities[row].argmax())
+        pixels, number = small(decode(Path(test.paths[row])), LOOKED_AT), int(test.probabilities[row].argmax())
         says = f"predicted, {test.probabilities[row, number]:.1%}:\n{short(model.classes[number], 24)}"
         cells.append((pixels, f"true:\n{short(model.classes[test.labels[row]], 24)}"))
         cells.append((grad_cam.overlay(pixels, explainer.heat(pixels, number)), says))
@@ -96,11 +96,18 @@ def grad_cam(model: Classifier, test: Predictions, count: int, seed: int, target
     return ""
 
 
+def small(pixels: np.ndarray, side: int = SIDE) -> np.ndarray:
+    """A picture no larger than it is shown: two hundred photographs as they are would take gigabytes."""
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((side, side))
+    return np.asarray(picture)
+
+
 def _predicted(test: Predictions, rows: np.ndarray, lines: Sequence[str], classes: Sequence[str], target: Path) -> None:
     cells = []
     for row, line in zip(rows, lines, strict=True):
         label, sure = short(classes[test.labels[row]], 24), test.probabilities[row].max()
-        cells.append((decode(Path(test.paths[row])), f"{label}\n{line}\n{sure:.1%}"))
+        cells.append((small(decode(Path(test.paths[row]))), f"{label}\n{line}\n{sure:.1%}"))
     _grid(cells, target)
 
 
@@ -123,8 +130,6 @@ def _grid(cells: Sequence[Cell], target: Path) -> None:
         )
         axes.axis("off")
         axes.set_anchor("N")  # next to its caption
-        picture = Image.fromarray(pixels)
-        picture.thumbnail((SIDE, SIDE))
-        axes.imshow(np.asarray(picture))
+        axes.imshow(pixels)
         axes.set_title(caption, fontsize=8)
     save(figure, target, tight=False)

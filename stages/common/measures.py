@@ -12,7 +12,11 @@ from scipy.stats import binomtest
 from sklearn import metrics
 
 TOP = (3, 5)
-SHARES = {"accuracy", *(f"top_{k}_accuracy" for k in TOP)}  # of pictures: their intervals are Wilson's
+SHARES = {
+    "accuracy",
+    "weighted_recall",
+    *(f"top_{k}_accuracy" for k in TOP),
+}  # of pictures: their intervals are Wilson's
 BINS = 15  # of confidence, as in Guo et al.
 Score = tuple[str, float, float, float, int]  # class, precision, recall, F1, support
 

@@ -1,6 +1,6 @@
 """Plots of an evaluation's figures. PNG bytes are equal for equal figures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ def save(figure: Any, target: Path, tight: bool = True) -> None:
 
 
 def short(name: str, most: int = 28) -> str:
-    """A class name that does not push a plot out of its place."""
+    """A class name that does not push a plot out of its place; matplotlib leaves out what begins with an underscore."""
+    name = f" {name}" if name.startswith("_") else name
     return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
@@ -35,12 +36,21 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str],
     counts = np.zeros((len(classes), len(classes)), int)
     np.add.at(counts, (labels, predicted), 1)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    _matrix(shares, [[f"{count}" for count in row] for row in counts], classes, "pictures", folder / "confusion.png")
-    texts = [[f"{share:.2f}".lstrip("0") for share in row] for row in shares]
-    _matrix(shares, texts, classes, "share of the true class", folder / "confusion_normalised.png")
+    _matrix(shares, counts, "{}".format, classes, "pictures", folder / "confusion.png")
+    what = "share of the true class"
+    _matrix(
+        shares, shares, lambda share: f"{share:.2f}".lstrip("0"), classes, what, folder / "confusion_normalised.png"
+    )
 
 
-def _matrix(shares: np.ndarray, texts: list[list[str]], classes: Sequence[str], what: str, target: Path) -> None:
+def _matrix(
+    shares: np.ndarray,
+    values: np.ndarray,
+    text: Callable[[Any], str],
+    classes: Sequence[str],
+    what: str,
+    target: Path,
+) -> None:
     """The more classes, the smaller a cell; from 100 on it has no room for a number."""
     count = len(classes)
     cell, size = (0.6, 9) if count <= 30 else (0.36, 7) if count <= 100 else (0.13, 6)
@@ -54,7 +64,7 @@ def _matrix(shares: np.ndarray, texts: list[list[str]], classes: Sequence[str], 
     axes.set(xlabel="predicted", ylabel="true", title=f"Confusion matrix (test): {what}")
     for row, column in np.argwhere(shares > 0) if count <= 100 else ():
         colour = "white" if shares[row, column] > 0.5 else "black"
-        axes.text(column, row, texts[row][column], ha="center", va="center", fontsize=size, color=colour)
+        axes.text(column, row, text(values[row, column]), ha="center", va="center", fontsize=size, color=colour)
     save(figure, target)
 
 

@@ -21,6 +21,7 @@ from stages.common.files import write_json
 from stages.common.train_params import Descent
 
 ROOT = Path(__file__).parents[1]
+PATH = list(sys.path)
 PER_CLASS = 60
 FASHION = "fashion_mnist:3.0.1"
 CLASSES = ["Bag", "Coat", "Sandal"]
@@ -57,6 +58,13 @@ def fashion(tmp_path_factory):
 
     folder = made_once(tmp_path_factory, "fashion", make)
     return folder, json.loads((folder / "report.json").read_text())
+
+
+@pytest.fixture(autouse=True)
+def own_code():
+    """MLflow puts the code of a model that it loads before the project's, where new processes would find it."""
+    yield
+    sys.path[:] = PATH
 
 
 @pytest.fixture(scope="session")

@@ -96,7 +96,6 @@ RERUNS = [
     ("extract.pooling", "avg", ["extract", "train", "evaluate", "export"]),
     ("augment.target", 45, ["augment", "extract", "train", "evaluate", "export"]),
     ("split.fold", 2, ["split"]),
-    ("split.ratio", [0.6, 0.2, 0.2], ["split", "augment", "extract", "train", "evaluate", "export"]),
     ("download.on_bad", "fail", ["download"]),
     ("base.seed", 7, list(STAGES)),
 ]

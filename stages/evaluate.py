@@ -88,10 +88,10 @@ def evaluate(
         galleries.doubts(test, model.classes, params.mistakes, folder / "doubts.png")
         galleries.suspects(found[: params.label_issues], folder / "label_issues.png")
         no_grad_cam = galleries.grad_cam(model, test, params.grad_cam, seed, folder / "grad_cam.png")
-    write_json(paths.METRICS, figures)
     tables.write(tested, test, found)
     asked = params.model_dump() | {"resamples": resamples, "no_grad_cam": no_grad_cam}
     report.write(paths.REPORT, paths.PLOTS, model, figures, tested.scores, asked)
+    write_json(paths.METRICS, figures)  # last, since it says whose all this is
     return figures
 
 

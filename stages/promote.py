@@ -5,8 +5,8 @@
 Both are loaded from MLflow's registry, as they would be served, and see this project's pictures of data/split/val. The
 candidate becomes the champion if its log loss there is not higher, and its accuracy not lower by more than chance
 (McNemar's test, p below 0.05): the log loss weighs every probability, and so tells more of few pictures than a count of
-right answers does. Where there is no champion yet, the candidate becomes it. The figures on test are shown and decide
-nothing.
+right answers does. Where there is no champion yet, the candidate becomes it. One that was trained on another split than
+this is refused, since it may have learnt these pictures. The figures on test are shown and decide nothing.
 
 Reads   data/split/val, MLflow
 Writes  the alias `champion` in MLflow
@@ -25,8 +25,6 @@ from stages.common.validated import validated
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
-
-SPLIT_MD5 = "data.split.md5"
 
 
 def main(name: str, anyway: bool) -> None:
@@ -68,13 +66,11 @@ def judged(champion: "ModelVersion | None", candidate: "ModelVersion") -> str | 
     ]
     print(f"Validation, {len(rows):,} pictures of {SPLIT / 'val'}:")
     print("\n".join(side.validation() for side in sides))
-    here = runs.origin().get(SPLIT_MD5)
-    for side in sides:
-        if here and side.run.data.tags.get(SPLIT_MD5) != here:
-            print(f"  {side.title}  was trained on another split than this: it may have learnt some of these pictures")
-    refusal = None
+    here, refusal, new = runs.origin().get(runs.SPLIT_MD5), None, sides[-1]
     if champion:
-        old, new = sides
+        old = sides[0]
+        if here and old.split != here:
+            print(f"  {old.title}  was trained on another split than this: it may have learnt some of these pictures")
         if set(old.classes) != set(new.classes):
             raise StageError(
                 f"the champion knows the classes {', '.join(old.classes)}, the candidate {', '.join(new.classes)}."
@@ -83,6 +79,8 @@ def judged(champion: "ModelVersion | None", candidate: "ModelVersion") -> str | 
         print(f"  candidate - champion   accuracy {pair.difference.text('+')}, McNemar's p = {pair.p:.2g}")
         print(f"                         log loss {loss.text('+')} (lower is better)")
         refusal = refused(pair, loss)
+    if here and new.split != here:
+        refusal = "the candidate was trained on another split than this, and may have learnt some of these pictures"
     print("Test, which decides nothing:")
     print("\n".join(side.test() for side in sides))
     if len({side.tested_on() for side in sides}) > 1:

@@ -1,10 +1,13 @@
 """Write what the outputs hold into MLflow: the run of the model in models/, its evaluation, its export.
 
 For a model that was pulled from a remote, or after a time when the MLflow server was away. Doing it twice changes
-nothing.
+nothing. An evaluation or an export that is of another model is left out, and that is said.
 
 Reads   models, reports, exports, params.yaml
 """
+
+from collections.abc import Callable
+from pathlib import Path
 
 from stages.common import params, tracking
 from stages.common.classifier import settings
@@ -14,13 +17,20 @@ from stages.common.store import store
 
 
 def main() -> None:
-    """Find or make the run, then add what is there and not yet in it."""
+    """Find or make the run, then add what is there of this model and not yet in it."""
     settings(MODELS)
+    register = params.check(params.load())["export"].register_as  # type: ignore[attr-defined]
     tracking.log_training()
-    if METRICS.exists():
-        tracking.log_evaluation()
-    if EXPORT_REPORT.exists():
-        tracking.log_export(params.check(params.load())["export"].register_as)  # type: ignore[attr-defined]
+    steps: list[tuple[Path, Callable[[], None]]] = [
+        (METRICS, tracking.log_evaluation),
+        (EXPORT_REPORT, lambda: tracking.log_export(register)),
+    ]
+    for report, log in steps:
+        try:
+            if report.exists():
+                log()
+        except tracking.OtherModelError as error:
+            print(f"track: left out: {error}")
     print(f"track: MLflow at {store()} holds this model's run")
 
 

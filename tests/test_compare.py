@@ -209,6 +209,14 @@ def test_what_is_not_there_is_named(repository, source, sentence):
         read(source)
 
 
+def test_a_binary_file_is_no_predictions(tmp_path):
+    model = tmp_path / "model.onnx"
+    for content in (b"\x08\x07\xff\xfe\x80", b"a\rb\n" * 3):
+        model.write_bytes(content)
+        with pytest.raises(StageError, match=r"model\.onnx: these are no predictions with the columns"):
+            read(str(model))
+
+
 def test_two_heads_of_the_project(project, tmp_path, monkeypatch, capsys):
     """The first run by its commit and by its run in MLflow, another head in the workspace."""
     folder = tmp_path / "copy"

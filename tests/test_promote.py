@@ -6,10 +6,12 @@ import shutil
 import mlflow
 import pytest
 
-from stages import promote
-from stages.common import registry, tracking
+from stages import evaluate, export, promote
+from stages.common import params, registry, tracking
+from stages.common.classifier import digest
 from stages.common.comparison import Interval, Paired
 from stages.common.errors import StageError
+from stages.common.paths import METRICS, MODELS
 from stages.common.pictures import listed
 from tests.conftest import run
 from tests.test_pipeline import set_param
@@ -44,15 +46,27 @@ def registered(project, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        set_param(folder, "export.register", NAME)
+        for key, value in (
+            ("export.register", NAME),
+            ("export.formats", ["onnx"]),
+            ("export.check_pictures", 2),
+            ("evaluate.bootstrap", 100),
+            ("evaluate.grad_cam", 0),
+            ("evaluate.label_issues", 0),
+        ):
+            set_param(folder, key, value)
+        sections = params.check(params.load())
         tracking.log_export(NAME)
         said = json.loads((folder / "models/model.json").read_text())
         names = [f"{name}s" for name in said["classes"]]
         for change in ({"temperature": 10.0}, {"classes": names}):
             (folder / "models/model.json").write_text(json.dumps(said | change))
             if "temperature" in change:
-                run("python", "-m", "stages.evaluate", cwd=folder)
-            run("python", "-m", "stages.export", cwd=folder)
+                evaluate.main(sections["base"], sections["evaluate"])
+            else:  # the pictures' classes are not its own, so that it cannot be evaluated
+                figures = json.loads(METRICS.read_text())
+                METRICS.write_text(json.dumps(figures | {"model_sha256": digest(MODELS)}))
+            export.main(sections["base"], sections["export"])
         mlflow.set_tracking_uri(None)
     return folder
 
@@ -122,16 +136,41 @@ def test_other_classes_cannot_be_compared(aliases):
     assert champion() == "1"
 
 
-def test_a_run_of_another_split_is_said(aliases, registered, capsys):
-    aliases(2, 1)
+@pytest.fixture
+def of_another_split(registered):
+    """Makes a version's run one of another split, as long as the test takes."""
     client = mlflow.MlflowClient(f"sqlite:///{registered / 'mlflow.db'}")
-    run_id = client.get_model_version(NAME, "2").run_id
-    mine = client.get_run(run_id).data.tags["data.split.md5"]
-    client.set_tag(run_id, "data.split.md5", "another")
+    before = {}
+
+    def change(number):
+        run_id = client.get_model_version(NAME, str(number)).run_id
+        before[run_id] = client.get_run(run_id).data.tags["data.split.md5"]
+        client.set_tag(run_id, "data.split.md5", "another")
+
+    yield change
+    for run_id, value in before.items():
+        client.set_tag(run_id, "data.split.md5", value)
+
+
+def test_a_champion_of_another_split_is_said(aliases, of_another_split, capsys):
+    champion = aliases(2, 1)
+    of_another_split(2)
     promote.main(NAME, anyway=False)
-    client.set_tag(run_id, "data.split.md5", mine)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "another split" in line]
     assert line.split("  ")[1] == "champion"
+    assert champion() == "1"
+
+
+@pytest.mark.parametrize("other", [None, 2])
+def test_a_candidate_of_another_split_is_refused_but_by_force(aliases, of_another_split, capsys, other):
+    """It may have learnt the pictures on which it is better."""
+    champion = aliases(other, 1)
+    of_another_split(1)
+    with pytest.raises(StageError, match=r"the candidate was trained on another split than this, .*--anyway makes"):
+        promote.main(NAME, anyway=False)
+    assert "candidate  version  1  accuracy 0." in capsys.readouterr().out
+    promote.main(NAME, anyway=True)
+    assert champion() == "1"
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,28 @@ import contextlib
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import mlflow
 import pandas as pd
 import pytest
 
-from stages.common import formats, registry, tracking
+from stages.common import formats, params, registry, tracking
+from stages.common.classifier import digest
 from stages.common.errors import StageError
 from stages.common.files import read_csv
+from stages.common.paths import (
+    EXPORT_REPORT,
+    HISTORY,
+    METRICS,
+    MODEL_SUMMARY,
+    MODELS,
+    PREDICTIONS,
+    ROC,
+    SPLIT_REPORT,
+)
 from stages.common.pictures import decode
+from stages.common.runs import PARENT
 from stages.common.store import connect
 from stages.common.tested import read
 from tests.conftest import run
@@ -83,8 +96,11 @@ def test_the_figures_of_the_evaluation_keep_their_parts_apart(copy):
         ("final_train_accuracy", "accuracy_train"),
         ("final_val_log_loss", "log_loss_val"),
         ("final_val_n", "n_val"),
+        ("temperature", "temperature"),
+        ("label_issues", "label_issues"),
     ):
         assert held.data.metrics[name] == figures[figure], name
+    assert not held.data.metrics.keys() & {"model_sha256", "test_model_sha256", "test_temperature"}
     client = mlflow.MlflowClient(f"sqlite:///{copy / 'mlflow.db'}")
     files = {file.path.removeprefix("evaluation/") for file in client.list_artifacts(held.info.run_id, "evaluation")}
     assert files >= {"metrics.json", "predictions.csv", "roc.csv", "label_issues.csv", "report.html", "plots"}
@@ -191,8 +207,151 @@ def test_another_export_of_the_model_is_another_candidate_and_its_evaluation_is_
         child.info.run_id,
     ]
     assert str(client.get_model_version_by_alias("fashion", "candidate").version) == "2"
-    assert registry.evaluated_run(child.info.run_id).info.run_id == parent.info.run_id
+    assert registry.evaluated_run(child).info.run_id == parent.info.run_id
     assert read("models:/fashion/2") == read("models:/fashion/1") == read("workspace")
+
+
+def test_an_export_after_another_evaluation_shows_that_one(copy):
+    set_param(copy, "export.register", "fashion")
+    by_hand(copy)
+    first, figures = read("workspace"), json.loads(METRICS.read_text())
+    evaluated_again(0.123)
+    tracking.log_evaluation()
+    report = json.loads(EXPORT_REPORT.read_text())
+    EXPORT_REPORT.write_text(json.dumps(report | {"another": {"bytes": 1}}))
+    tracking.log_export("fashion")
+    client = mlflow.MlflowClient()
+    for number, accuracy, said in ((1, figures["accuracy"], first), (2, 0.123, read("workspace"))):
+        version = client.get_model_version("fashion", number)
+        shown = registry.evaluated_run(client.get_run(version.run_id))
+        assert shown.data.metrics["test_accuracy"] == accuracy
+        assert version.description.startswith(f"Test accuracy {accuracy:.4f} (")
+        assert registry.trained_run(shown).data.tags["kind"] == "training"
+        assert read(f"models:/fashion/{number}") == read(shown.info.run_id) == said
+        assert len(shown.inputs.dataset_inputs) == 3
+    assert read(client.get_model_version("fashion", "2").run_id) != first
+
+
+def test_a_model_that_is_exported_after_another_evaluation_only_shows_that_one(copy):
+    """Both lie in one run then, the model and an older evaluation; a run's id means what lies in it."""
+    tracking.log_evaluation()
+    first = read("workspace")
+    evaluated_again(0.123)
+    tracking.log_evaluation()
+    tracking.log_export("fashion")
+    run_id = mlflow.MlflowClient().get_model_version("fashion", "1").run_id
+    assert read("models:/fashion/1") == read("workspace") != first
+    assert read(run_id) == first
+
+
+def evaluated_again(accuracy):
+    """Another evaluation of the same model: one that finds another accuracy, and one picture fewer."""
+    METRICS.write_text(json.dumps(json.loads(METRICS.read_text()) | {"accuracy": accuracy}))
+    PREDICTIONS.write_text("".join(PREDICTIONS.read_text().splitlines(keepends=True)[:-1]))
+
+
+def another_model():
+    """Train anew, as far as anybody can tell who looks at models/ alone."""
+    said = json.loads((MODELS / "model.json").read_text())
+    (MODELS / "model.json").write_text(json.dumps(said | {"temperature": said["temperature"] + 1}))
+
+
+def test_what_is_of_another_model_is_left_out(copy):
+    set_param(copy, "export.register", "fashion")
+    another_model()
+    left_out = "track: left out: the {} is of another model: run `dvc repro`."
+    evaluation, export = left_out.format("evaluation in reports/"), left_out.format("export in exports/")
+    assert by_hand(copy).stdout.splitlines()[:-1] == [evaluation, export]
+    (only,) = runs(copy)
+    assert only.data.tags["model_sha256"] == digest(MODELS)
+    assert not only.data.metrics.keys() & {"test_accuracy", "export_bytes_onnx"}
+    METRICS.write_text(json.dumps(json.loads(METRICS.read_text()) | {"model_sha256": digest(MODELS)}))
+    assert by_hand(copy).stdout.splitlines()[:-1] == [export]
+    (only,) = runs(copy)
+    assert only.data.metrics["test_accuracy"] == json.loads(METRICS.read_text())["accuracy"]
+    client = mlflow.MlflowClient(f"sqlite:///{copy / 'mlflow.db'}")
+    assert not client.search_registered_models()
+    assert not client.search_logged_models([only.info.experiment_id])
+
+
+def test_no_version_is_described_by_the_evaluation_of_another_model(copy):
+    METRICS.write_text(json.dumps(json.loads(METRICS.read_text()) | {"model_sha256": "another"}))
+    with pytest.raises(tracking.OtherModelError, match="would describe it as fashion, is of another model"):
+        tracking.log_export("fashion")
+    assert runs(copy)[0].data.metrics["export_bytes_onnx"] > 0
+    assert not mlflow.MlflowClient().search_registered_models()
+
+
+@pytest.mark.parametrize("last", ["set_registered_model_alias", "update_model_version"])
+def test_a_registration_that_was_cut_off_is_finished(copy, monkeypatch, last):
+    def gone(*_):
+        raise ConnectionError("connection refused")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, last, gone)
+        with pytest.raises(ConnectionError):
+            tracking.log_export("fashion")
+    tracking.log_export("fashion")
+    client = mlflow.MlflowClient()
+    (version,) = client.search_model_versions("name = 'fashion'")
+    assert version.description.startswith("Test accuracy ")
+    assert client.get_model_version_by_alias("fashion", "candidate").version == version.version
+    # What is finished is left alone: the alias may be another version's by now.
+    client.delete_registered_model_alias("fashion", "candidate")
+    tracking.log_export("fashion")
+    assert not client.get_registered_model("fashion").aliases
+
+
+@pytest.mark.parametrize("name", ["the dog's", 'a "b"', "animals/flowers", "a:b", "a\n", ""])
+def test_a_name_that_would_break_mlflows_queries_and_addresses_is_refused(workspace, name):
+    set_param(workspace, "export.register", "Animals and_flowers-2.1")
+    params.check(params.load())
+    set_param(workspace, "export.register", name)
+    with pytest.raises(
+        StageError, match=r"export\.register is .*, but (a name may have letters, digits, spaces|string)"
+    ):
+        params.check(params.load())
+
+
+def test_failed_attempts_at_another_evaluation_share_one_run(copy):
+    by_hand(copy)
+    evaluated_again(0.123)
+    ROC.rename("away")
+    for _ in range(2):
+        with pytest.raises(OSError, match=r"roc\.csv"):
+            tracking.log_evaluation()
+    Path("away").rename(ROC)
+    tracking.log_evaluation()
+    parent, child = sorted(runs(copy), key=lambda item: PARENT in item.data.tags)
+    assert child.data.tags[PARENT] == parent.info.run_id
+    assert child.info.status == "FINISHED"
+    assert child.data.metrics["test_accuracy"] == 0.123
+
+
+def test_failed_attempts_to_write_a_training_share_one_run(copy):
+    for missing in (SPLIT_REPORT, MODEL_SUMMARY, MODEL_SUMMARY):  # read before, and after the curves are written
+        missing.rename("away")
+        with pytest.raises(OSError, match=missing.name):
+            tracking.log_training()
+        Path("away").rename(missing)
+    assert [item.info.status for item in runs(copy)] == ["FAILED"]
+    tracking.log_training()
+    (only,) = runs(copy)
+    assert only.info.status == "FINISHED"
+    assert len(only.inputs.dataset_inputs) == 3
+    curve = mlflow.MlflowClient().get_metric_history(only.info.run_id, "val_loss")
+    assert [point.step for point in curve] == [int(row["epoch"]) for row in read_csv(HISTORY)]
+
+
+def test_a_failed_attempt_with_other_params_is_left(copy):
+    """MLflow would refuse to change them for good."""
+    MODEL_SUMMARY.rename("away")
+    with pytest.raises(OSError, match=MODEL_SUMMARY.name):
+        tracking.log_training()
+    Path("away").rename(MODEL_SUMMARY)
+    set_param(copy, "evaluate.mistakes", 5)
+    tracking.log_training()
+    assert sorted(item.info.status for item in runs(copy)) == ["FAILED", "FINISHED"]
 
 
 def test_a_training_that_goes_on_with_other_settings_elsewhere_gets_a_run_of_its_own(copy):

@@ -6,9 +6,9 @@ import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from stages.common import formats, paths, pictures
+from stages.common import formats, paths, pictures, runs
 from stages.common.errors import StageError
 from stages.common.files import read_csv
 from stages.common.store import store
@@ -108,21 +108,33 @@ def _example() -> "pd.DataFrame | None":
 
 
 def register(name: str, run: "Run") -> None:
-    """Make the model that a run logged a version of `name` and its candidate, unless it is a version already."""
+    """Make the model that a run logged a version of `name` and its candidate, unless it is a version already.
+
+    A version without a description is one whose registration was cut off: it is finished.
+    """
     import mlflow
 
     client, run_id = mlflow.MlflowClient(), run.info.run_id
-    if any(version.run_id == run_id for version in client.search_model_versions(f"name = '{name}'")):
+    versions = [known for known in client.search_model_versions(f"name = '{name}'") if known.run_id == run_id]
+    if any(known.description for known in versions):
         return
-    newest_first = [{"field_name": "creation_timestamp", "ascending": False}]
-    logged = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'", order_by=newest_first)
-    figures, exported = json.loads(paths.METRICS.read_text()), json.loads(paths.EXPORT_REPORT.read_text())
-    shown = ("accuracy", "accuracy_low", "accuracy_high", "log_loss", "n_test")
-    tags = {"model_sha256": exported["model_sha256"], **{key: f"{figures[key]:.6g}" for key in shown}}
-    version = mlflow.register_model(logged[0].model_uri, name, tags=tags)
+    figures = json.loads(paths.METRICS.read_text())
+    version = versions[0] if versions else _new_version(name, run, figures)
+    client.set_registered_model_alias(name, CANDIDATE, version.version)
     said = "Test accuracy {accuracy:.4f} (95 % interval {accuracy_low:.4f} to {accuracy_high:.4f}, {n_test:,} pictures)"
     client.update_model_version(name, version.version, said.format(**figures))
-    client.set_registered_model_alias(name, CANDIDATE, version.version)
+
+
+def _new_version(name: str, run: "Run", figures: dict[str, Any]) -> "ModelVersion":
+    """A version of the model that a run logged last."""
+    import mlflow
+
+    client, run_id = mlflow.MlflowClient(), run.info.run_id
+    newest_first = [{"field_name": "creation_timestamp", "ascending": False}]
+    logged = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'", order_by=newest_first)
+    shown = ("accuracy", "accuracy_low", "accuracy_high", "log_loss", "n_test")
+    tags = {runs.MODEL: figures[runs.MODEL], **{key: f"{figures[key]:.6g}" for key in shown}}
+    return mlflow.register_model(logged[0].model_uri, name, tags=tags)
 
 
 def version(name: str, alias: str) -> "ModelVersion | None":
@@ -143,8 +155,8 @@ def version(name: str, alias: str) -> "ModelVersion | None":
     return mlflow.MlflowClient().get_model_version(name, number) if number else None
 
 
-def evaluated_run(run_id: str) -> "Run":
-    """The run that holds the evaluation of a model which that run logged: the run itself, or its parent.
+def run_of(run_id: str) -> "Run":
+    """A run.
 
     Raises:
         StageError: the store has no such run.
@@ -152,11 +164,33 @@ def evaluated_run(run_id: str) -> "Run":
     import mlflow
 
     try:
-        run: Run = mlflow.get_run(run_id)
+        return mlflow.get_run(run_id)
     except mlflow.MlflowException:
         raise StageError(f"MLflow at {store()} has no run {run_id}.") from None
-    parent = run.data.tags.get("mlflow.parentRunId")
-    return mlflow.get_run(parent) if parent and "test_accuracy" not in run.data.metrics else run
+
+
+def trained_run(run: "Run") -> "Run":
+    """The run that holds the training of a model which a run logged or evaluated: the run itself, or its parent."""
+    parent = run.data.tags.get(runs.PARENT)
+    return run_of(parent) if parent else run
+
+
+def evaluated_run(run: "Run") -> "Run":
+    """The run that holds the evaluation of a model which a run logged: the one that lay beside that export.
+
+    It may be in any run of the same training. Where the store does not have it, what the run holds itself or its parent
+    does is the next best.
+    """
+    parent, wanted = trained_run(run), run.data.tags.get(runs.EXPORTED_WITH)
+    for one in [parent, *runs.children(parent)] if wanted else []:
+        if one.data.tags.get(runs.EVALUATION) == wanted:
+            return one
+    return run if holds_evaluation(run) else parent
+
+
+def holds_evaluation(run: "Run") -> bool:
+    """Whether a run has test figures of its own."""
+    return "test_accuracy" in run.data.metrics
 
 
 def logged_by(address: str) -> str:

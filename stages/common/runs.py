@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 MODEL = "model_sha256"
 WORKSPACE = "workspace"
 KIND = "kind"
+PARENT = "mlflow.parentRunId"
+SPLIT_MD5 = "data.split.md5"
+EVALUATION = "evaluation_sha256"  # the evaluation that a run holds
+EXPORTED_WITH = "exported_with_evaluation_sha256"  # the one that lay beside the export that a run holds
+FOR = "for_"  # before a tag's name: what a run was made to hold, whether or not that came to an end
 DATASET_SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 
@@ -32,7 +37,7 @@ def add_once(tag: str, files: list[Path], add: Callable[[], None]) -> "Run":
     """
     import mlflow
 
-    wanted = hashlib.sha256("".join(sha256(path) for path in files).encode()).hexdigest()
+    wanted = fingerprint(files)
     run = model_run()
     held = run.data.tags.get(tag)
     if held not in (None, wanted):
@@ -45,21 +50,45 @@ def add_once(tag: str, files: list[Path], add: Callable[[], None]) -> "Run":
     return run
 
 
+def fingerprint(files: list[Path]) -> str:
+    """One SHA-256 of the contents of files, in this order."""
+    return hashlib.sha256("".join(sha256(path) for path in files).encode()).hexdigest()
+
+
 def model_run() -> "Run":
     """The run of the model in models/, this workspace's own first; made from the files where no store knows it."""
+    experiment, wanted = connect(), classifier.digest(paths.MODELS)
+    own, others = _training_runs(experiment, MODEL, wanted)
+    if own or others:
+        return (own or others)[0]
+    return _replayed(experiment, wanted)
+
+
+def _training_runs(experiment: str, tag: str, value: str) -> "tuple[list[Run], list[Run]]":
+    """The runs of trainings that have a tag, newest first: this workspace's own, and the others."""
     import mlflow
 
-    experiment, wanted = connect(), classifier.digest(paths.MODELS)
-    query = f"tags.{MODEL} = '{wanted}' and tags.{KIND} = 'training'"
-    runs = mlflow.MlflowClient().search_runs([experiment], query, order_by=["attributes.start_time DESC"])
-    own = [run for run in runs if run.data.tags.get(WORKSPACE) == str(Path.cwd())]
-    if own or runs:
-        return (own or runs)[0]
-    with mlflow.start_run(experiment_id=experiment, run_name=title(), tags={**origin(), "replayed": "true"}) as run:
+    query = f"tags.{tag} = '{value}' and tags.{KIND} = 'training'"
+    found = mlflow.MlflowClient().search_runs([experiment], query, order_by=["attributes.start_time DESC"])
+    own = [run for run in found if run.data.tags.get(WORKSPACE) == str(Path.cwd())]
+    return own, [run for run in found if run not in own]
+
+
+def _replayed(experiment: str, model: str) -> "Run":
+    """The run of a training from its files; an attempt at it that failed here before is gone on with."""
+    import mlflow
+
+    history = read_csv(paths.HISTORY)
+    begun = [run for run in _training_runs(experiment, FOR + MODEL, model)[0] if _same_params(run)]
+    logged = last_epoch(begun[0]) if begun else 0
+    tags = {**origin(), "replayed": "true", FOR + MODEL: model}
+    run_id = begun[0].info.run_id if begun else None
+    with mlflow.start_run(run_id=run_id, experiment_id=experiment, run_name=title(), tags=tags) as run:
         log_inputs()
-        for row in read_csv(paths.HISTORY):
+        for row in history:
             epoch = int(row.pop("epoch"))
-            mlflow.log_metrics({name: float(value) for name, value in row.items()}, step=epoch)
+            if epoch > logged:
+                mlflow.log_metrics({name: float(value) for name, value in row.items()}, step=epoch)
         log_model()
     return mlflow.get_run(run.info.run_id)
 
@@ -74,11 +103,16 @@ def interrupted(known: Path, experiment: str) -> "Run | None":
         run = mlflow.get_run(known.read_text().strip())
     except mlflow.MlflowException:
         return None  # another store
-    now = {name: str(value) for name, value in params.flat(params.load()).items()}
-    if any(now.get(name) != value for name, value in run.data.params.items()):
+    if not _same_params(run):
         excused(lambda: mlflow.MlflowClient().set_terminated(run.info.run_id, "KILLED"))
         return None
     return run if run.info.experiment_id == experiment and run.info.lifecycle_stage == "active" else None
+
+
+def _same_params(run: "Run") -> bool:
+    """Whether the params that a run has are those of now: MLflow refuses to change any."""
+    now = {name: str(value) for name, value in params.flat(params.load()).items()}
+    return all(now.get(name) == value for name, value in run.data.params.items())
 
 
 def last_epoch(run: "Run") -> int:
@@ -90,27 +124,41 @@ def last_epoch(run: "Run") -> int:
 
 
 def _child(parent: "Run", tag: str, wanted: str) -> "Run":
-    """The child run of `parent` that holds `wanted`, or a new one."""
+    """The child run of `parent` that holds `wanted` or was made to, or a new one."""
     import mlflow
 
     client = mlflow.MlflowClient()
-    query = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}' and tags.{tag} = '{wanted}'"
-    runs = client.search_runs([parent.info.experiment_id], query)
-    if runs:
-        return runs[0]
-    tags = {**origin(), "mlflow.parentRunId": parent.info.run_id, KIND: "evaluation"}
+    for run in children(parent):
+        if wanted in (run.data.tags.get(tag), run.data.tags.get(FOR + tag)):
+            return run
+    tags = {**origin(), PARENT: parent.info.run_id, KIND: "evaluation", FOR + tag: wanted}
     name = f"{parent.info.run_name}, other {tag.removesuffix('_sha256')}"
     child = client.create_run(parent.info.experiment_id, run_name=name, tags=tags)
     return client.get_run(child.info.run_id)
 
 
-def log_inputs() -> None:
-    """All params, flat, and the data set with the split of every picture."""
+def children(parent: "Run") -> "list[Run]":
+    """The runs below a run."""
     import mlflow
-    import pandas as pd
+
+    query = f"tags.`{PARENT}` = '{parent.info.run_id}'"
+    return list(mlflow.MlflowClient().search_runs([parent.info.experiment_id], query))
+
+
+def log_inputs() -> None:
+    """All params, flat, and the data set."""
+    import mlflow
 
     mlflow.log_params(params.flat(params.load()))
     mlflow.log_artifact(str(paths.PARAMS))
+    log_data()
+
+
+def log_data() -> None:
+    """The data set with the split of every picture."""
+    import mlflow
+    import pandas as pd
+
     pictures = pd.read_csv(paths.SPLIT_REPORT)
     warnings.filterwarnings("ignore", message="The specified dataset source can be interpreted in multiple ways")
     for part, context in DATASET_SPLITS.items():

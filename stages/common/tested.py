@@ -24,7 +24,10 @@ def read(source: str) -> Rows:
     Raises:
         StageError: there are none.
     """
-    rows = list(csv.DictReader(io.StringIO(text(source))))
+    try:
+        rows = list(csv.DictReader(io.StringIO(text(source))))
+    except (UnicodeDecodeError, csv.Error):  # such as a model's file
+        rows = []
     if not rows or not rows[0].keys() >= COLUMNS:
         raise StageError(f"{source}: these are no predictions with the columns {', '.join(sorted(COLUMNS))}.")
     return {row["path"]: row for row in rows}
@@ -50,7 +53,10 @@ def logged(source: str) -> str:
     from stages.common.store import connect
 
     connect()
-    run = registry.evaluated_run(registry.logged_by(source) if source.startswith(IN_MLFLOW) else source)
+    of_model = source.startswith(IN_MLFLOW)
+    run = registry.run_of(registry.logged_by(source) if of_model else source)
+    if of_model or not registry.holds_evaluation(run):  # whoever names a run means what lies in it
+        run = registry.evaluated_run(run)
     try:
         return str(mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/evaluation/{PREDICTIONS.name}"))
     except Exception:  # whatever a store on a network may raise

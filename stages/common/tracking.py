@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from stages.common import paths, registry, runs
+from stages.common import classifier, paths, registry, runs
+from stages.common.errors import StageError
 from stages.common.files import write_text
 from stages.common.store import connect
 from stages.common.store import download as download  # for stages, which import no other module of tracking
 from stages.common.store import excused as excused
 
-EVALUATION = "evaluation_sha256"
 EXPORT = "export_sha256"
 Log = Callable[[int, dict[str, float]], None]  # an epoch, from 1, and its metrics
 EVALUATED = (
@@ -30,6 +30,12 @@ EVALUATED = (
     paths.LABEL_ISSUES,
     paths.REPORT,
 )
+TELLS = [paths.METRICS, paths.PREDICTIONS, paths.REPORT]  # one evaluation from another
+NOT_OF_TEST = ("label_issues", "temperature")
+
+
+class OtherModelError(StageError):
+    """What lies in reports/ or exports/ is not of the model in models/."""
 
 
 @contextlib.contextmanager
@@ -84,22 +90,33 @@ def log_training() -> None:
 
 
 def log_evaluation(seconds: float | None = None) -> None:
-    """Add the evaluation that lies in reports/ to the model's run; to a child run if it holds another one already."""
+    """Add the evaluation that lies in reports/ to the model's run; to a child run if it holds another one already.
+
+    Raises:
+        OtherModelError: it is of another model; nothing is written.
+    """
     import mlflow
 
+    _refuse_other(paths.METRICS, "the evaluation in reports/")
+
     def add() -> None:
+        if mlflow.active_run().data.tags.get(runs.PARENT):
+            runs.log_data()  # what this evaluation was on; the model's run knows that of its training
         figures = json.loads(paths.METRICS.read_text())
+        del figures[runs.MODEL]
         mlflow.log_metrics({metric(name): value for name, value in figures.items()})
         for path in EVALUATED:
             mlflow.log_artifact(str(path), "evaluation")
         mlflow.log_artifacts(str(paths.PLOTS), "evaluation/plots")
         _log_seconds("evaluate_seconds", seconds)
 
-    runs.add_once(EVALUATION, [paths.METRICS, paths.PREDICTIONS, paths.REPORT], add)
+    runs.add_once(runs.EVALUATION, TELLS, add)
 
 
 def metric(name: str) -> str:
     """MLflow's name of a figure in reports/metrics.json: `final_train_accuracy`, `final_val_n`, `test_accuracy`."""
+    if name in NOT_OF_TEST:
+        return name
     stem, _, part = name.rpartition("_")
     return f"final_{part}_{stem}" if part in ("train", "val") else f"test_{name.removesuffix('_test')}"
 
@@ -113,8 +130,14 @@ def log_export(
         register: name in the model registry; the version that the run's model gets becomes its `candidate`.
         seconds: that the stage took.
         milliseconds: of each format, for one picture.
+
+    Raises:
+        OtherModelError: the export is of another model, and nothing is written; or the evaluation is, and nothing is
+            registered, since a version is described by its figures.
     """
     import mlflow
+
+    _refuse_other(paths.EXPORT_REPORT, "the export in exports/")
 
     def add() -> None:
         registry.log_served_model()
@@ -124,11 +147,25 @@ def log_export(
         mlflow.log_metrics({f"export_ms_{kind}": value for kind, value in (milliseconds or {}).items()})
         for path in (paths.EXPORT_REPORT, paths.MODEL_CARD):
             mlflow.log_artifact(str(path), "export")
+        if _is_of_model(paths.METRICS):
+            mlflow.set_tag(runs.EXPORTED_WITH, runs.fingerprint(TELLS))
         _log_seconds("export_seconds", seconds)
 
     run = runs.add_once(EXPORT, [paths.EXPORT_REPORT], add)
     if register:
+        _refuse_other(paths.METRICS, f"the evaluation in reports/, which would describe it as {register},")
         registry.register(register, run)
+
+
+def _is_of_model(report: Path) -> bool:
+    """Whether a report is there and of the model in models/: a killed or partial `dvc repro` leaves older ones."""
+    said = json.loads(report.read_text()).get(runs.MODEL) if report.exists() else None
+    return bool(said == classifier.digest(paths.MODELS))
+
+
+def _refuse_other(report: Path, what: str) -> None:
+    if not _is_of_model(report):
+        raise OtherModelError(f"{what} is of another model: run `dvc repro`.")
 
 
 def _log_seconds(name: str, seconds: float | None) -> None:

@@ -25,7 +25,8 @@ class Validated:
     """A registered version on the validation pictures."""
 
     title: str
-    run: "Run"
+    run: "Run"  # that holds its evaluation
+    split: str | None  # md5 of the split that it was trained on
     classes: list[str]
     right: np.ndarray
     losses: np.ndarray
@@ -81,5 +82,6 @@ def validated(version: "ModelVersion", title: str, rows: Sequence[Picture]) -> V
         )
     right = np.array([max(table, key=table.__getitem__) == row.label for table, row in zip(tables, rows, strict=True)])
     given = np.array([table[row.label] for table, row in zip(tables, rows, strict=True)])
-    run = registry.evaluated_run(str(version.run_id))
-    return Validated(title, run, classes, right, comparison.losses(given))
+    logged = registry.run_of(str(version.run_id))
+    split = registry.trained_run(logged).data.tags.get(runs.SPLIT_MD5)
+    return Validated(title, registry.evaluated_run(logged), split, classes, right, comparison.losses(given))

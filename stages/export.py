@@ -6,6 +6,7 @@ Writes  exports/ (a file or folder for each format, classes.json, MODEL_CARD.md)
 Params  base.seed, export
 """
 
+import re
 import time
 from pathlib import Path
 from typing import Literal
@@ -27,6 +28,14 @@ class Params(Section):
     formats: list[Literal["keras", "saved_model", "onnx", "litert", "litert_int8"]] = Field(min_length=1)
     check_pictures: int = Field(ge=1)
     register_as: str | None = Field(alias="register", min_length=1)
+
+    @field_validator("register_as")
+    @classmethod
+    def _plain(cls, name: str | None) -> str | None:
+        # MLflow's addresses and queries are put together from it.
+        if name is not None and not re.fullmatch(r"[A-Za-z0-9 _.-]+", name):
+            raise ValueError("a name may have letters, digits, spaces, _, . and - only")
+        return name
 
     @field_validator("formats")
     @classmethod
@@ -53,7 +62,7 @@ def main(base: Base, params: Params) -> None:
             for kind in progress(params.formats, len(params.formats), "writing", "formats")
         }
         exported: dict[str, formats.Exported] = {kind: formats.load(path) for kind, path in files.items()}
-        reports, milliseconds = parity.compare(exported, whole, rows, kind_of_head(model))
+        reports, differences, milliseconds = parity.compare(exported, whole, rows, kind_of_head(model))
         for kind, path in files.items():
             reports[kind]["bytes"] = size(path)
         write_json(folder / EXPORTED_CLASSES.name, model.classes)
@@ -64,7 +73,7 @@ def main(base: Base, params: Params) -> None:
         print(
             f"export: {EXPORTS / formats.FILES[kind]}, {report['bytes'] / 1e6:.1f} MB, {milliseconds[kind]:.1f} ms a "
             f"picture; on {report['pictures']} test pictures {report['same_label']:.1%} of Keras' labels, "
-            f"probabilities within {report['largest_difference']:.0e}"
+            f"probabilities within {differences[kind]:.0e}"
         )
 
 

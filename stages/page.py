@@ -31,7 +31,10 @@ HTML = Path(__file__).with_name("common") / "page.html"
 HOST = "127.0.0.1"
 MEGABYTES = 20  # of a picture's file
 # The browser is to ask nobody else for anything.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; connect-src 'self'"
+POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; connect-src 'self'; "
+    "frame-ancestors 'none'"
+)
 
 
 def main(model: Path, port: int) -> None:
@@ -89,6 +92,14 @@ def create(exported: formats.Exported, explainer: "Explainer | None", note: str,
     # Requests that reach this machine by another name are somebody else's page asking.
     app.config.update(MAX_CONTENT_LENGTH=MEGABYTES * 10**6, TRUSTED_HOSTS=[HOST, "localhost"])
     one_at_a_time = threading.Lock()
+
+    @app.before_request
+    def only_from_here() -> None:
+        """Other pages that the browser shows may lead here, but not ask."""
+        link = request.method == "GET" and request.headers.get("Sec-Fetch-Mode") == "navigate"
+        elsewhere = request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site") and not link
+        if elsewhere or request.headers.get("Origin", request.host_url[:-1]) != request.host_url[:-1]:
+            abort(403, "Another page asked.")
 
     @app.get("/")
     def page() -> str:

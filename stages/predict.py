@@ -3,7 +3,7 @@
     python -m stages.predict picture.jpg holiday/ 'scans/**/*.png'
 
 Folders are searched through for pictures, hidden files aside; a file that is named is tried, whatever its name.
-Ends with 0; with 2 if some pictures could not be read, which does not stop the others; with 1 if nothing could be done.
+Ends with 0; with 2 if some pictures could not be read, which does not stop the others; with 1 if none could.
 
 Reads   exports
 """
@@ -24,7 +24,6 @@ from stages.common.paths import EXPORTS
 from stages.common.pictures import FORMATS
 from stages.common.prediction import best, classify, located
 from stages.common.progress import progress
-from stages.common.sources import visible
 from stages.common.stage import command
 
 ENDINGS = {ending for endings in FORMATS.values() for ending in endings}
@@ -47,32 +46,44 @@ def main(paths: list[str], model: Path, form: str, top: int, network: str | None
             said = progress(said, len(found), "predicting")
         failed = answers.write(said, form, out, [path for path, _ in found], exported.classes, top)
     if failed:
-        sys.exit(2)
+        sys.exit(2 if failed < len(found) else 1)
 
 
 def find(given: Iterable[str]) -> list[Found]:
     """The files behind paths and patterns, in the given order and those of a folder in natural order."""
     found: list[Found] = []
     for text in given:
-        try:
-            # Path.glob knows no absolute patterns.
-            matches = [text] if os.path.lexists(text) else sorted(glob.glob(text, recursive=True), key=_natural)  # noqa: PTH207
-            files = dict.fromkeys(path for match in matches for path in _files(Path(match)))
-            if not files:
-                raise StageError("there are no pictures" if matches else "there is no such file or folder")
-            found += [(path, None) for path in files]
-        except OSError as error:
-            found.append((Path(text), StageError(f"cannot be looked into ({error.strerror})")))
-        except StageError as error:
-            found.append((Path(text), error))
+        # Path.glob knows no absolute patterns.
+        matches = [text] if os.path.lexists(text) else sorted(glob.glob(text, recursive=True), key=_natural)  # noqa: PTH207
+        files = {path: error for match in matches for path, error in _files(Path(match))}
+        nothing = StageError("there are no pictures" if matches else "there is no such file or folder")
+        found += files.items() or [(Path(text), nothing)]
     return found
 
 
-def _files(path: Path) -> list[Path]:
-    """The path itself, or if it is a folder, the pictures in it."""
-    if not path.is_dir():
-        return [path]
-    return sorted((file for file in visible(path) if file.suffix.lower() in ENDINGS), key=_natural)
+def _files(path: Path) -> list[Found]:
+    """The path itself, or if it is a folder, the pictures in it and the folders that cannot be looked into."""
+    return sorted(_below(path), key=lambda one: _natural(one[0])) if _is_folder(path) else [(path, None)]
+
+
+def _below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Found]:
+    """Links to folders are followed, but not to one that they are in."""
+    try:
+        entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+    except OSError as error:
+        yield folder, StageError(f"cannot be looked into ({error.strerror})")
+        return
+    above |= {folder.resolve()}
+    for entry in entries:
+        if not _is_folder(entry):
+            if entry.suffix.lower() in ENDINGS:
+                yield entry, None
+        elif not any(one.is_relative_to(entry.resolve()) for one in above):
+            yield from _below(entry, above)
+
+
+def _is_folder(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises an error at a link into a closed folder
 
 
 def _natural(path: str | Path) -> list[list[str | int]]:

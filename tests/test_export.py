@@ -49,12 +49,8 @@ def copy(project, tmp_path, monkeypatch):
 
 
 def files(folder):
-    """What lies in a folder: name to content, but for a SavedModel's, which differs each time."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and "saved_model" not in path.parts
-    }
+    """What lies in a folder: name to content."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_another_process_gets_keras_probabilities_from_raw_pixels(project, whole, rows):
@@ -86,7 +82,7 @@ def test_the_export_says_what_was_evaluated(project, model):
     for kind, report in said.items():
         assert report["pictures"] == 20
         assert report["same_label"] == 1
-        assert report["largest_difference"] <= parity.TOLERANCE
+        assert report["within"] == parity.TOLERANCE
         assert report["same_as_evaluated"] >= 0.95
         assert report["bytes"] == export.size(project / "exports" / formats.FILES[kind])
         assert formats.load(project / "exports" / formats.FILES[kind]).classes == model.classes
@@ -117,11 +113,12 @@ def test_all_formats_at_once(copy, whole, capsys):
         exported = formats.load(copy / "exports" / file)
         given = np.concatenate([exported.probabilities(one) for one in pixels])
         report = reports[kind]
-        assert report["largest_difference"] == pytest.approx(np.abs(given - expected).max(), abs=1e-6)
+        assert report["within"] - (0.001 if kind == "litert_int8" else 1e-4) <= np.abs(given - expected).max()
+        assert np.abs(given - expected).max() <= report["within"]
         for name, probabilities in (("accuracy", given), ("keras_accuracy", expected)):
             assert report[name] == np.mean([labels[n] for n in probabilities.argmax(axis=1)] == truth)
         assert f"export: exports/{file}, " in said
-    assert reports["litert_int8"]["largest_difference"] > parity.TOLERANCE
+    assert reports["litert_int8"]["within"] > parity.TOLERANCE
     assert reports["litert_int8"]["bytes"] < 0.3 * reports["litert"]["bytes"]
     assert (copy / "exports/model.onnx").read_bytes() == other_process
 
@@ -166,13 +163,24 @@ def test_what_a_gate_lets_pass(given, exact, steps, int8):
 def test_a_forest_may_send_a_few_pictures_elsewhere():
     expected = np.tile([0.9, 0.1], (20, 1))
     given = expected.copy()
-    given[:2] = [0.897, 0.103]
+    given[:2] = [0.8973, 0.1027]
     rows = [{"label": "a", "predicted": "a"}] * 20
     said = parity.report("onnx", given, expected, rows, ["a", "b"], parity.gate("onnx", "forest"))
-    assert (said["same_label"], said["largest_difference"]) == (1, 0.003)
+    assert (said["same_label"], said["within"]) == (1, 0.003)
     given[2] = [0.897, 0.103]
     with pytest.raises(StageError, match=r"100.0% of the labels are the same, a probability differs by up to 3.0e-03"):
         parity.report("onnx", given, expected, rows, ["a", "b"], parity.gate("onnx", "forest"))
+
+
+def test_what_depends_on_the_machine_is_not_written():
+    """Arithmetic in another order: below the tolerance, what is kept is said, not what was found."""
+    rows = [{"label": "a", "predicted": "a"}] * 4
+    found = [
+        parity.report("onnx", np.array(KERAS) + noise, np.array(KERAS), rows, ["a", "b"], parity.EXACT)
+        for noise in (1e-7, 3e-6)
+    ]
+    assert found[0] == found[1]
+    assert found[0]["within"] == 1e-4
 
 
 def test_the_sample_follows_the_seed(rows):

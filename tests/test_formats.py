@@ -4,11 +4,13 @@ import json
 import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import onnx
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from stages import train
@@ -287,3 +289,32 @@ def test_a_model_that_is_too_large_for_a_format_is_refused_before_the_work(small
     with pytest.raises(StageError, match=r"formats onnx, litert: .* of a knn head are .* GB: take them out, keras can"):
         conversion.refuse_too_large(["onnx", "keras", "litert"], small[1], "a knn head")
     conversion.refuse_too_large(["keras"], small[1], "a knn head")
+
+
+def test_a_size_beyond_32_bits_is_seen():
+    weight = SimpleNamespace(shape=(70_000, 70_000), dtype="float32")  # a knn head of so many pictures and values
+    whole = SimpleNamespace(weights=[weight, SimpleNamespace(shape=(), dtype="int8")])
+    with pytest.raises(StageError, match=r"the weights of it are 20 GB: take them out"):
+        conversion.refuse_too_large(["onnx"], whole, "it")
+
+
+def test_exports_are_made_and_used_in_float32(small):
+    """Not in TF32, which GPUs would take for it."""
+    said = tf.config.experimental
+    for use in (
+        lambda: Conversion(small[1], NAMES),
+        lambda: formats.load(small[0] / "model.keras"),
+        lambda: formats.load(small[0] / "saved_model"),
+    ):
+        said.enable_tensor_float_32_execution(True)
+        use()
+        assert not said.tensor_float_32_execution_enabled()
+
+
+def test_any_name_of_a_class_comes_back(small, tmp_path):
+    """Unicode and control characters end lines for Python, not for LiteRT."""
+    odd = ["a\u2028b", "c\x0bd\x85", "e\r"]
+    assert formats.load(Conversion(small[1], odd).write("litert", tmp_path)).classes == odd
+    with pytest.raises(StageError, match=r"export.formats litert: .*a class name has a line break.*take it out"):
+        Conversion(small[1], ["a\nb", "c", "d"]).write("litert", tmp_path)
+    assert formats.load(Conversion(small[1], ["a\nb", "c", "d"]).write("onnx", tmp_path)).classes[0] == "a\nb"

@@ -7,9 +7,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from stages import export
 from stages.common import formats, model_card
@@ -19,7 +21,7 @@ from stages.common.params import Base
 from stages.common.pictures import decode
 from tests.conftest import run
 
-FORMATS = {kind: {"pictures": 9, "same_label": 1.0, "largest_difference": 2e-7, "accuracy": 0.5, "keras_accuracy": 0.5,
+FORMATS = {kind: {"pictures": 9, "same_label": 1.0, "within": 1e-4, "accuracy": 0.5, "keras_accuracy": 0.5,
                   "bytes": 1_234_567} for kind in formats.FILES}  # fmt: skip
 
 
@@ -90,6 +92,21 @@ def test_its_code_runs_on_a_real_picture(card):
         label, probability = run("python", "-c", snippet, cwd=folder).stdout.split()
         assert label == exported.classes[probabilities.argmax()]
         assert float(probability) == pytest.approx(float(probabilities.max()), abs=0.1 if "int8" in snippet else 1e-5)
+
+
+def test_its_code_lays_transparency_on_white(card):
+    """And takes greys, palettes and CMYK as Darkroom does."""
+    folder, said = card
+    code = re.search(r"from PIL import.*?\(1, height, width, 3\)\n", said, re.DOTALL)[0]
+    code += "\nimport sys; np.save(sys.argv[1], pixels)"
+    row = read_csv(folder / "reports/predictions.csv")[3]
+    picture = Image.open(folder / row["path"]).convert("RGB")
+    picture.putalpha(Image.linear_gradient("L").resize(picture.size))
+    for mode, ending in (("RGBA", "png"), ("LA", "png"), ("P", "gif"), ("RGB", "png"), ("CMYK", "jpg")):
+        picture.convert(mode).save(folder / f"odd.{ending}")
+        changed = code.replace("picture.jpg", f"odd.{ending}")
+        run("python", "-c", f"import numpy as np\n{changed}", "pixels.npy", cwd=folder)
+        assert (np.load(folder / "pixels.npy")[0] == decode(folder / f"odd.{ending}")).all(), mode
 
 
 def test_its_hashes_are_those_that_its_commands_give(card):

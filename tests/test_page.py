@@ -127,6 +127,47 @@ def test_nobody_else_is_asked_or_answered(client):
     assert client.get("/", headers={"Host": "localhost:9000"}).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 422),  # no browser
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost"}, 422),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),  # another port of this machine
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 403),  # a form
+        ({"Origin": "http://localhost:5000"}, 403),
+        ({"Origin": "null"}, 403),
+    ],
+)
+def test_other_pages_are_not_answered(client, headers, status):
+    answer = client.post("/classify", data=b"no picture", headers=headers)
+    assert answer.status_code == status
+    if status == 403:
+        assert answer.json == {"error": "Another page asked."}
+
+
+def test_other_pages_may_link_here_but_not_show_it(client):
+    other = {"Sec-Fetch-Site": "cross-site"}
+    assert client.get("/", headers=other).status_code == 403
+    answer = client.get("/", headers={**other, "Sec-Fetch-Mode": "navigate"})
+    assert answer.status_code == 200
+    assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+
+
+def test_what_is_too_much_for_the_model_is_said(sandal):
+    def probabilities(pixels):
+        raise MemoryError("no room")
+
+    client = page.create(formats.Exported(["a"], probabilities), None, "", "x").test_client()
+    answer = client.post("/classify", data=sandal.read_bytes())
+    said = "This file cannot be used: the model cannot take it (no room)."
+    assert (answer.status_code, answer.json) == (422, {"error": said})
+    stream = io.BytesIO()
+    Image.new("1", (65_536, 1)).save(stream, "PNG")
+    answer = client.post("/classify", data=stream.getvalue())
+    assert "65,536 x 1 pixels: the longer side may have 65,535" in answer.json["error"]
+
+
 def test_names_of_classes_are_text(built):
     exported = formats.Exported(["<b>", "a & b"], lambda pixels: np.full((len(pixels), 2), 0.5, np.float32))
     text = page.create(exported, None, "", "x").test_client().get("/").text
@@ -213,6 +254,14 @@ HAND_OVER = """([kind, name, base64]) => {
 }"""
 
 
+def drop(tab, path):
+    """What is on the disk, as a person drops it."""
+    browser = tab.context.new_cdp_session(tab)
+    dragged = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        browser.send("Input.dispatchDragEvent", {"type": kind, "x": 100, "y": 150, "data": dragged})
+
+
 @pytest.mark.full
 def test_a_browser_shows_it(copied, fashion, tmp_path, window):
     """Chosen by keyboard, dropped and pasted; a file that is no picture; on a screen and on a telephone."""
@@ -270,5 +319,13 @@ def test_a_browser_shows_it(copied, fashion, tmp_path, window):
             tab.set_input_files("#file", real("Bag"))
             result("Bag")
             expect(tab.locator("#error")).to_be_hidden()
+            tab.route("**/classify", lambda route: None)  # an answer that does not come
+            tab.set_input_files("#file", real("Bag"))
+            expect(tab.locator("body")).to_have_class("busy")
+            tab.set_input_files("#file", tmp_path / "large.png")
+            expect(tab.locator("#error")).to_have_text("large.png is larger than 20 MB.")
+            expect(tab.locator("body")).not_to_have_class("busy")
+            drop(tab, tmp_path)
+            expect(tab.locator("#error")).to_have_text("That is a folder: drop one picture.")
     files = {path.relative_to(copied).parts[0] for path in copied.rglob("*")}
     assert files == {"models", "exports", "reports"}  # nothing was kept

@@ -72,7 +72,11 @@ WRONG = [
         ["onx"],
         "export.formats.0 is 'onx', but should be 'keras', 'saved_model', 'onnx', 'litert' or 'litert_int8'",
     ),
-    ("export.register", "a/b", "export.register is 'a/b', but a name may have letters, digits, spaces, _, . and - only"),
+    (
+        "export.register",
+        "a/b",
+        "export.register is 'a/b', but a name may have letters, digits, spaces, _, . and - only",
+    ),
     ("export.register", 3, "export.register is 3, but should be a valid string"),
     ("base.seed", -1, "base.seed is -1, but should be greater than or equal to 0"),
     ("tranin", {}, "tranin is no section (sections: base, download, split, augment, extract, train"),

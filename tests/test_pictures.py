@@ -53,6 +53,13 @@ def test_bytes_and_files_are_the_same(pictures):
     assert (decode(pictures[0].read_bytes()) == decode(pictures[0])).all()
 
 
+def test_bounds_are_kept_by_the_header(tmp_path):
+    Image.new("1", (70_000, 1)).save(tmp_path / "x.png")
+    assert decode(tmp_path / "x.png", max_side=70_000).shape == (1, 70_000, 3)
+    with pytest.raises(StageError, match=r"70,000 x 1 pixels: the longer side may have 65,535"):
+        decode(tmp_path / "x.png", max_side=65_535)
+
+
 def test_what_is_no_picture_is_said():
     with pytest.raises(StageError, match="not a picture"):
         decode(b"hello")

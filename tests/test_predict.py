@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from stages import predict
-from stages.common import formats, prediction
+from stages.common import answers, formats, prediction
 from stages.common.conversion import Conversion
 from stages.common.errors import StageError
 from stages.common.formats import Exported
@@ -103,7 +104,7 @@ def test_any_mixture_comes_out_in_order(sources):
         return pixels.mean(axis=(1, 2))
 
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"BATCH": 4, "BATCH_PIXELS": 1000, "WAITING": 10, "WAITING_PIXELS": 3000}.items():
+        for name, value in {"BATCH": 4, "BATCH_PIXELS": 1000, "WAITING": 10, "WAITING_PIXELS": 3000, "HIGH": 1}.items():
             patch.setattr(prediction, name, value)
         for source, result in prediction.classify(Exported(["r", "g", "b"], probabilities), Counted(sources)):
             assert source == sources[given_back]
@@ -136,6 +137,32 @@ def test_a_picture_that_is_too_large_is_named(tmp_path):
     assert str(error) == "10,001 x 10,000 pixels are more than the largest picture may have"
 
 
+def test_long_and_low_pictures_take_little_memory(tmp_path):
+    """What resizing needs grows with each side, however few the pixels are."""
+    sources = []
+    for size in [(65_535, 1)] * 20 + [(1, 65_536)]:
+        sources.append(tmp_path / f"{len(sources)}.png")
+        Image.new("1", size).save(sources[-1])
+    batches = []
+    exported = Exported(["a"], lambda pixels: batches.append(len(pixels)) or np.ones((len(pixels), 1), np.float32))
+    *results, (_, error) = prediction.classify(exported, sources)
+    assert str(error) == "1 x 65,536 pixels: the longer side may have 65,535"
+    assert [result.tolist() for _, result in results] == [[1]] * 20
+    assert batches == [1] * 20
+
+
+def test_what_is_too_much_for_the_model_does_not_stop_the_rest():
+    def probabilities(pixels):
+        if len(pixels) > 1 or pixels.max() > 200:
+            raise MemoryError(f"no room\nfor {len(pixels)}")
+        return pixels.mean(axis=(1, 2))
+
+    sources = [encoded(8, 8, shade) for shade in (10, 20, 255, 30)]
+    results = [result for _, result in prediction.classify(Exported(["r", "g", "b"], probabilities), sources)]
+    assert str(results.pop(2)) == "the model cannot take it (no room for 1)"
+    assert [result[0] for result in results] == [10, 20, 30]
+
+
 def test_folders_patterns_and_names(album, tmp_path, monkeypatch):
     def names(*given):
         return [str(path.relative_to(tmp_path)) if error is None else str(error) for path, error in predict.find(given)]
@@ -160,6 +187,49 @@ def test_folders_patterns_and_names(album, tmp_path, monkeypatch):
     ]
     monkeypatch.chdir(album)
     assert [str(path) for path, _ in predict.find(["more", "1.jpg"])] == ["more/3.png", "more/22.PNG", "1.jpg"]
+
+
+@pytest.fixture
+def somebody():
+    """Root may look into everything: be another user meanwhile."""
+    user = os.geteuid()
+    os.seteuid(user or 65_534)
+    yield
+    os.seteuid(user)
+
+
+@pytest.fixture
+def closed(album, tmp_path, monkeypatch):
+    """A subfolder that nobody may look into, and a link into one."""
+    (album / "more/locked/inside").mkdir(parents=True)
+    (album / "link.png").symlink_to(album / "more/locked/inside")
+    (album / "more/again").symlink_to(album)
+    (album / "more/locked").chmod(0)
+    monkeypatch.chdir(album)
+    yield
+    (album / "more/locked").chmod(0o700)
+
+
+@pytest.mark.usefixtures("closed", "somebody")
+def test_a_folder_that_cannot_be_looked_into_is_named():
+    found = predict.find(["."])
+    assert [str(path) for path, _ in found] == [*NAMES, "link.png", "more/3.png", "more/22.PNG", "more/locked"]
+    assert {str(path): str(error) for path, error in found if error} == {
+        "more/locked": "cannot be looked into (Permission denied)"
+    }
+
+
+def test_names_of_classes_do_nothing_to_a_terminal():
+    said = [answers.Answer(Path("x.png"), [("a\x1b[2Jb", 0.75), ("c\nd", 0.25)])]
+    out = io.StringIO()
+    assert answers.write(said, "table", out, [Path("x.png")], ["a\x1b[2Jb", "c\nd"], 2) == 0
+    assert out.getvalue() == "picture  label   probability  then\nx.png    a?[2Jb       0.7500  c?d 0.2500\n"
+
+
+def test_exit_codes(exports, album):
+    codes = {("1.jpg",): 0, ("1.jpg", "notes.txt"): 2, ("notes.txt", "4.png"): 1}
+    for names, code in codes.items():
+        assert command(exports, *(album / name for name in names)).returncode == code
 
 
 def test_json_csv_and_table_say_the_same(exports, album):
@@ -245,14 +315,15 @@ def test_odd_file_names(exports, album, tmp_path):
 
 def many(exports, pictures, times, form, **pipes):
     program = [sys.executable, "-m", "stages.predict", "--model", exports, "--format", form]
-    return subprocess.Popen([*program, *pictures * times], cwd=ROOT, text=True, **pipes)
+    folder = pictures[0].parents[1]
+    return subprocess.Popen([*program, *[folder] * times], cwd=ROOT, text=True, **pipes)
 
 
 def test_progress_of_many_stays_off_standard_output(exports, pictures):
     process = many(exports, pictures, 1, "json", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, err = process.communicate()
     assert process.returncode == 0
-    assert [entry["path"] for entry in json.loads(out)] == [str(path) for path in pictures]
+    assert sorted(entry["path"] for entry in json.loads(out)) == sorted(map(str, pictures))
     assert f"predicting: {len(pictures)} pictures in " in err
 
 

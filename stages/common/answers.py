@@ -88,16 +88,16 @@ def _csv(answers: Iterable[Answer], out: TextIO, top: int) -> None:
 
 def _table(answers: Iterable[Answer], out: TextIO, paths: Iterable[Path], classes: Iterable[str]) -> None:
     """What could not be read is not in it."""
-    wide = [max(map(len, ["picture", *map(_shown, paths)])), max(map(len, ["label", *classes]))]
+    wide = [max(map(len, ["picture", *map(_shown, paths)])), max(map(len, ["label", *map(_shown, classes)]))]
     print(f"{'picture':{wide[0]}}  {'label':{wide[1]}}  probability  then", file=out, flush=True)
     for one in answers:
         if one.top:
             (label, probability), *others = one.top
-            then = ", ".join(f"{name} {value:.4f}" for name, value in others)
-            row = f"{_shown(one.path):{wide[0]}}  {label:{wide[1]}}  {probability:11.4f}  {then}"
+            then = ", ".join(f"{_shown(name)} {value:.4f}" for name, value in others)
+            row = f"{_shown(one.path):{wide[0]}}  {_shown(label):{wide[1]}}  {probability:11.4f}  {then}"
             print(row.rstrip(), file=out, flush=True)
 
 
-def _shown(path: Path) -> str:
-    """A path without characters that would do something to a terminal, as `ls` shows it."""
-    return "".join(character if character.isprintable() else "?" for character in str(path))
+def _shown(name: Path | str) -> str:
+    """A name without characters that would do something to a terminal, as `ls` shows it."""
+    return "".join(character if character.isprintable() else "?" for character in str(name))

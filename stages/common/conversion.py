@@ -6,6 +6,7 @@ frozen graph: the model as TensorFlow operations, its weights as constants.
 
 import json
 import logging
+import math
 import re
 import shutil
 import zipfile
@@ -41,7 +42,7 @@ def refuse_too_large(kinds: Sequence[str], whole: keras.Model, what: str) -> Non
     Raises:
         StageError: its weights are more than a file of a wanted format may have.
     """
-    size = sum(tf.size(weight).numpy() * tf.as_dtype(weight.dtype).size for weight in whole.weights)
+    size = sum(math.prod(weight.shape) * tf.as_dtype(weight.dtype).size for weight in whole.weights)
     wrong = [kind for kind in kinds if kind != UNLIMITED] if size > LARGEST else []
     if wrong:
         raise StageError(
@@ -73,6 +74,8 @@ class Conversion:
 
     def __init__(self, whole: keras.Model, classes: list[str]) -> None:
         self._whole, self._classes = whole, classes
+        # Exports promise float32; on GPUs, factors would be rounded to TF32, which has 10 bits.
+        tf.config.experimental.enable_tensor_float_32_execution(False)
 
     def write(self, kind: str, folder: Path) -> Path:
         """Write one format into a folder, under its name in `FILES`.
@@ -167,6 +170,8 @@ class Conversion:
         """With the class names appended as a zip file, which is where LiteRT's metadata have them."""
         from tensorflow.lite.tools import flatbuffer_utils
 
+        if any("\n" in name for name in self._classes):
+            raise ValueError("a class name has a line break, and it would hold one name a line")
         module = tf.Module()
         module.function = self._function
         converter = tf.lite.TFLiteConverter.from_concrete_functions([module.function], module)

@@ -94,9 +94,7 @@ def load(path: Path) -> Exported:
 
 
 def _keras(path: Path) -> Exported:
-    from stages.common import hardware
-
-    hardware.import_tensorflow()
+    _import_tensorflow()
     import keras
 
     # Keras finds a model's own layers among those that are registered, which importing them does.
@@ -109,14 +107,22 @@ def _keras(path: Path) -> Exported:
 
 
 def _saved_model(path: Path) -> Exported:
-    from stages.common import hardware
-
-    hardware.import_tensorflow()
+    _import_tensorflow()
     import tensorflow as tf
 
     classes = json.loads((path / "assets.extra" / CLASSES).read_text(encoding="utf-8"))
     model = tf.saved_model.load(str(path))
     return Exported(classes, lambda pixels: model(tf.constant(pixels)).numpy())
+
+
+def _import_tensorflow() -> None:
+    """And have it compute in float32, as the export was checked; on GPUs it would round factors to TF32."""
+    from stages.common import hardware
+
+    hardware.import_tensorflow()
+    import tensorflow as tf
+
+    tf.config.experimental.enable_tensor_float_32_execution(False)
 
 
 def _onnx(path: Path) -> Exported:
@@ -134,7 +140,7 @@ def _onnx(path: Path) -> Exported:
 
 def _litert(path: Path) -> Exported:
     with zipfile.ZipFile(path) as archive:
-        classes = archive.read(LABELS).decode().splitlines()
+        classes = archive.read(LABELS).decode().split("\n")[:-1]
     with silent():
         from ai_edge_litert.interpreter import Interpreter
 

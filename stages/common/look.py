@@ -8,6 +8,7 @@ import numpy as np
 
 from stages.common.formats import Exported
 from stages.common.pictures import decode
+from stages.common.prediction import LONGEST, probabilities
 
 if TYPE_CHECKING:
     from stages.common.grad_cam import Explainer
@@ -31,11 +32,11 @@ def look(data: bytes, exported: Exported, explainer: "Explainer | None", number:
         URLs (the second None where there is no heat map).
 
     Raises:
-        StageError: it is not a picture that can be read.
+        StageError: it is not a picture that can be read, or too much for the model.
     """
-    pixels = decode(data, max_pixels=LARGEST)
-    probabilities = exported.probabilities(pixels[None])[0]
-    order = [int(place) for place in np.argsort(-probabilities, kind="stable")[:CLASSES]]
+    pixels = decode(data, max_pixels=LARGEST, max_side=LONGEST)
+    row = probabilities(exported, pixels[None])[0]
+    order = [int(place) for place in np.argsort(-row, kind="stable")[:CLASSES]]
     shown, overlay = resized(pixels), None
     if explainer:
         from stages.common.grad_cam import overlay as laid_over
@@ -44,7 +45,7 @@ def look(data: bytes, exported: Exported, explainer: "Explainer | None", number:
         heat = explainer.heat(min(pixels, shown, key=np.size), order[0] if number is None else number)
         overlay = data_url(laid_over(shown, enlarged(heat, shown.shape)))
     return {
-        "top": [{"label": exported.classes[i], "probability": float(probabilities[i]), "number": i} for i in order],
+        "top": [{"label": exported.classes[i], "probability": float(row[i]), "number": i} for i in order],
         "picture": data_url(shown),
         "overlay": overlay,
     }

@@ -65,12 +65,15 @@ def listed(part: str) -> list[Picture]:
     return [*(picture for picture in pictures if picture.path not in left_out), *labelled(AUGMENTED)]
 
 
-def decode(source: Path | bytes, min_side: int = 1, max_pixels: float = math.inf) -> np.ndarray:
+def decode(
+    source: Path | bytes, min_side: int = 1, max_pixels: float = math.inf, max_side: float = math.inf
+) -> np.ndarray:
     """Pixels of a picture file or of its bytes, as uint8 of shape (height, width, 3), RGB, upright.
 
     EXIF orientation is applied; greys, palettes and CMYK become RGB; transparency is laid on white; 16-bit greys are
     scaled to 8 bits, of 16-bit colours the upper 8 count; of an animation the first frame counts. What the file is
-    called does not count. A picture with more than `max_pixels` is refused by its header, before it takes memory.
+    called does not count. A picture with more than `max_pixels`, or a side longer than `max_side`, is refused by its
+    header, before it takes memory.
 
     Raises:
         StageError: the file is not a picture that can be read whole, or out of bounds; the message is the reason.
@@ -83,6 +86,8 @@ def decode(source: Path | bytes, min_side: int = 1, max_pixels: float = math.inf
             width, height = opened.size
             if width * height > max_pixels:
                 raise StageError(f"{width:,} x {height:,} pixels are more than the largest picture may have")
+            if max(width, height) > max_side:
+                raise StageError(f"{width:,} x {height:,} pixels: the longer side may have {max_side:,}")
             if min(width, height) < min_side:
                 raise StageError(f"{width} x {height} pixels: the shorter side must have {min_side}")
             image: Image.Image = opened

@@ -20,9 +20,11 @@ Source = TypeVar("Source", bound=Path | bytes)  # a file or its bytes
 
 BATCH = 32  # pictures that the model sees at once, and fewer of those that are large:
 BATCH_PIXELS = 16 * 2**20  # the model makes three float32 of each
+HIGH = 299  # rows that a network with large pictures makes of a picture first, also of a low one
 WAITING = 8 * BATCH  # decoded pictures among which equal sizes are looked for
 WAITING_PIXELS = 4 * BATCH_PIXELS  # three bytes each
 LARGEST = 100_000_000  # pixels of a picture
+LONGEST = 65_535  # pixels of a side: to resize, the model makes a matrix of that side and its own
 THREADS = 4  # at most; each may hold two of the largest
 NOTHING = np.empty((0, 0, 3), np.uint8)
 
@@ -39,6 +41,11 @@ class _Item(Generic[Source]):
     def size(self) -> int:
         """Pixels that are held."""
         return self.pixels.shape[0] * self.pixels.shape[1]
+
+    @property
+    def work(self) -> int:
+        """Pixels that the model makes of it."""
+        return max(self.pixels.shape[0], HIGH) * self.pixels.shape[1]
 
 
 def classify(exported: Exported, sources: Sequence[Source]) -> Iterator[tuple[Source, np.ndarray | StageError]]:
@@ -60,6 +67,19 @@ def classify(exported: Exported, sources: Sequence[Source]) -> Iterator[tuple[So
             while waiting and (first := waiting[0]).result is not None:
                 waiting.popleft()
                 yield first.source, first.result
+
+
+def probabilities(exported: Exported, pixels: np.ndarray) -> np.ndarray:
+    """What `exported.probabilities` gives.
+
+    Raises:
+        StageError: nothing, because memory has run out or the like; the message is the reason.
+    """
+    try:
+        return exported.probabilities(pixels)
+    except Exception as error:  # whatever three libraries raise
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        raise StageError(f"the model cannot take it ({said})") from None
 
 
 def located(path: Path) -> Path:
@@ -96,7 +116,7 @@ def _decoded(sources: Iterable[Source]) -> Iterator[_Item[Source]]:
 
 def _decode(source: Source) -> _Item[Source]:
     try:
-        return _Item(source, decode(source, max_pixels=LARGEST))
+        return _Item(source, decode(source, max_pixels=LARGEST, max_side=LONGEST))
     except StageError as error:
         return _Item(source, NOTHING, error)
 
@@ -107,14 +127,23 @@ def _batch(waiting: Iterable[_Item[Source]]) -> list[_Item[Source]]:
     for item in waiting:
         if item.result is None and (not alike or item.pixels.shape == alike[0].pixels.shape):
             alike.append(item)
-            if len(alike) == BATCH or (len(alike) + 1) * item.size > BATCH_PIXELS:
+            if len(alike) == BATCH or (len(alike) + 1) * item.work > BATCH_PIXELS:
                 break
     return alike
 
 
 def _predict(exported: Exported, batch: Sequence[_Item[Source]]) -> None:
-    """Give each its result, and let go of its pixels."""
-    if batch:
-        rows = exported.probabilities(np.stack([item.pixels for item in batch]))
-        for item, row in zip(batch, rows, strict=True):
-            item.pixels, item.result = NOTHING, row
+    """Give each its result, and let go of its pixels. What the model cannot take together it is asked one by one."""
+    if not batch:
+        return
+    results: Iterable[np.ndarray | StageError]
+    try:
+        results = probabilities(exported, np.stack([item.pixels for item in batch]))
+    except StageError as error:
+        if len(batch) > 1:
+            for item in batch:
+                _predict(exported, [item])
+            return
+        results = [error]
+    for item, result in zip(batch, results, strict=True):
+        item.pixels, item.result = NOTHING, result

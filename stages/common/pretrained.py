@@ -3,7 +3,6 @@
 Weights and class names come from Keras' host, once; Keras keeps them in ~/.keras/models and knows their hashes.
 """
 
-import os
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,8 +40,9 @@ def fetch(name: str) -> Exported:
     hardware.prepare(0)
     import keras
     from keras.src.applications import imagenet_utils
+    from keras.src.backend import config
 
-    folder = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
+    folder = Path(config.keras_home()) / "models"
     missing = [file for file in (WEIGHTS[name], INDEX) if not (folder / file).exists()]
     needed = " and ".join(missing or [WEIGHTS[name], INDEX])
     # One question first: to a host that is silent Keras would talk for a minute.

@@ -4,6 +4,7 @@ import atexit
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -156,6 +157,11 @@ def run(*command: str, cwd: Path, check: bool = True, **environment: str) -> sub
     if check:
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done
+
+
+def interruptible() -> None:
+    """Let a new process hear Ctrl-C, which those in a shell's background are born deaf to; for Popen's preexec_fn."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def clone(target: Path) -> Path:

@@ -71,16 +71,6 @@ def on_features(some, name="VGG16", size=32, layers=("block2_pool",), prepare=No
     return whole_of({**said, "head": settings}, fitted, classes, network), classes
 
 
-def fine_tuned(some):
-    """A network cut in two, its upper part and the head after the cut."""
-    keras.utils.set_random_seed(4)
-    network = backbone.network("VGG16", (32, 32))
-    head = keras.Sequential([keras.Input((512,)), keras.layers.Dense(3)])
-    said = {"backbone": {"backbone": "VGG16", "image_size": [32, 32], "pooling": "flatten"}, "layers": ["block4_pool"]}
-    said["tuned"] = {"start": "block4_pool", "top": "block5_pool", "pooling": "avg"}
-    return whole_of(said, head, NAMES, network), NAMES
-
-
 def from_scratch(some, name, color="rgb", activation=None):
     """A network from scratch, its batch norm acquainted with real pictures."""
     keras.utils.set_random_seed(5)
@@ -89,21 +79,17 @@ def from_scratch(some, name, color="rgb", activation=None):
     return whole_of({"backbone": {"backbone": None, "image_size": [28, 28]}}, network, NAMES), NAMES
 
 
+# The other heads, ways and networks are in the table of tests/test_modes.py, which writes every format of each.
 HEADS = {
     "dense": lambda some: on_features(some, type="dense", activation="leaky_relu", batch_norm=True),
     "sigmoid": lambda some: on_features(some, sigmoid=True),
     "two layers": lambda some: on_features(some, layers=("block1_pool", "block2_pool"), prepare=["each", "l2"]),
-    "logistic": lambda some: on_features(some, type="logistic"),
-    "linear_svm": lambda some: on_features(some, type="linear_svm"),
     "rbf_svm": lambda some: on_features(some, type="rbf_svm"),
     "knn": lambda some: on_features(some, type="knn", neighbours=[5]),
     "tree": lambda some: on_features(some, type="tree"),
     "forest": lambda some: on_features(some, type="forest", trees=[10]),
-    "fine_tune": fine_tuned,
     "mini_vggnet": lambda some: from_scratch(some, "mini_vggnet"),
     "fashion_cnn": lambda some: from_scratch(some, "fashion_cnn", "grey", "leaky_relu"),
-    "mnist_cnn": lambda some: from_scratch(some, "mnist_cnn", "grey", "tanh"),
-    "dense network": lambda some: from_scratch(some, "dense"),
     "small_resnet": lambda some: from_scratch(some, "small_resnet"),
     "ResNet50": lambda some: on_features(some, "ResNet50", layers=("conv3_block4_out",), type="logistic"),
     "InceptionV3": lambda some: on_features(some, "InceptionV3", 75, ("mixed1",), type="rbf_svm"),

@@ -22,7 +22,7 @@ from stages.common.classifier import Classifier, digest
 from stages.common.errors import StageError
 from stages.common.grad_cam import Explainer
 from stages.common.pictures import decode
-from tests.conftest import CLASSES, ROOT
+from tests.conftest import CLASSES, ROOT, interruptible
 from tests.small_model import trained
 
 
@@ -231,7 +231,9 @@ def served(folder):
     """The address of the real process."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     program = [sys.executable, "-m", "stages.page", "--port", "0"]
-    process = subprocess.Popen(program, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        program, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, preexec_fn=interruptible
+    )
     try:
         assert process.stdout.readline() == "page: loading exports/model.onnx\n"
         yield re.match(r"page: (http://127\.0\.0\.1:\d+) ", process.stdout.readline()).group(1)

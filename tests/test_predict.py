@@ -22,7 +22,7 @@ from stages.common.conversion import Conversion
 from stages.common.errors import StageError
 from stages.common.formats import Exported
 from stages.common.pictures import decode
-from tests.conftest import CLASSES, ROOT, run, save
+from tests.conftest import CLASSES, ROOT, interruptible, run, save
 from tests.small_model import trained
 
 
@@ -316,7 +316,7 @@ def test_odd_file_names(exports, album, tmp_path):
 def many(exports, pictures, times, form, **pipes):
     program = [sys.executable, "-m", "stages.predict", "--model", exports, "--format", form]
     folder = pictures[0].parents[1]
-    return subprocess.Popen([*program, *[folder] * times], cwd=ROOT, text=True, **pipes)
+    return subprocess.Popen([*program, *[folder] * times], cwd=ROOT, text=True, preexec_fn=interruptible, **pipes)
 
 
 def test_progress_of_many_stays_off_standard_output(exports, pictures):

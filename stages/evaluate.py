@@ -20,6 +20,7 @@ from stages.common.files import read_csv, whole_folder, write_json
 from stages.common.params import Base, Section
 from stages.common.pictures import PARTS
 from stages.common.stage import run
+from stages.common.wilson import wilson
 
 if TYPE_CHECKING:
     from stages.common.label_noise import Suspect
@@ -124,7 +125,8 @@ def measure(said: Mapping[str, "Predictions"], temperature: float, resamples: in
     test = said["test"]
     count, values = len(test.labels), measures.headline(test.labels, test.probabilities)
     intervals = bootstrap.intervals(test.labels, test.probabilities, resamples, seeds.stream(seed, "bootstrap"))
-    intervals |= {name: measures.wilson(values[name], count) for name in measures.SHARES & values.keys()}
+    shares = measures.SHARES & values.keys()
+    intervals |= {name: wilson(round(values[name] * count), count) for name in shares}
     figures: dict[str, Any] = {}
     for name, value in values.items():
         figures[name] = value

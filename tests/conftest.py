@@ -1,6 +1,7 @@
 """Real pictures for all tests: Fashion-MNIST as the download stage brings it, and a small project around it."""
 
 import atexit
+import contextlib
 import json
 import os
 import shutil
@@ -8,7 +9,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -116,6 +119,28 @@ def window():
 
         yield opened
         browser.close()
+
+
+@contextlib.contextmanager
+def inside(project: Path, folder: Path, ignored: Any = None) -> Iterator[Path]:
+    """Work in a copy of a project, with its own MLflow store."""
+    import mlflow
+
+    shutil.copytree(project, folder, symlinks=True, ignore=ignored)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        yield folder
+        mlflow.set_tracking_uri(None)
+
+
+@pytest.fixture
+def pulled(project, tmp_path):
+    """The small project's outputs without its store, as somebody has them who pulled them."""
+    folder = tmp_path / "pulled"
+    with inside(project, folder, shutil.ignore_patterns("mlflow.db", "mlartifacts", ".cache", "cache", "data")):
+        (folder / "data").mkdir()
+        yield folder
 
 
 def session(seed=1, log=lambda *_: None):

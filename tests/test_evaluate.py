@@ -161,6 +161,15 @@ def test_importing_the_stage_is_cheap():
     run("python", "-c", code, cwd=ROOT)
 
 
+def test_the_figures_of_train_are_those_of_the_rows_that_were_trained_on(project, monkeypatch):
+    monkeypatch.chdir(project)
+    figures, model = json.loads(paths.METRICS.read_text()), Classifier.load(paths.MODELS)
+    train = model.inputs("train")
+    given, labels = model.probabilities(train), train.numbers(model.classes)
+    assert figures["accuracy_train"] == pytest.approx((given.argmax(axis=1) == labels).mean())
+    assert figures["log_loss_train"] == pytest.approx(-np.log(given[np.arange(len(labels)), labels]).mean(), rel=1e-4)
+
+
 def test_the_outputs_agree_with_each_other(project):
     figures = json.loads((project / "reports/metrics.json").read_text())
     predictions = read_csv(project / "reports/predictions.csv")

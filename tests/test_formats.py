@@ -140,6 +140,15 @@ def small(some, tmp_path_factory):
     return folder, whole
 
 
+def test_keras_can_train_it_on(small, some):
+    model = keras.models.load_model(small[0] / "model.keras")
+    before = [weights.numpy() for weights in model.trainable_weights]
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.fit(np.stack(some[0][:6]), np.arange(6) % 3, verbose=0)
+    assert before
+    assert all((old != new.numpy()).any() for old, new in zip(before, model.trainable_weights, strict=True))
+
+
 def test_names_that_other_programs_see(small):
     """Plain runtimes, without this project's code."""
     from ai_edge_litert.interpreter import Interpreter

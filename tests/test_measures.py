@@ -8,6 +8,7 @@ from scipy import stats
 from sklearn import metrics
 
 from stages.common import bootstrap, measures, ranking
+from stages.common.wilson import wilson
 
 CLASSES = ["a", "b", "c"]
 MEANS = {"balanced_accuracy", "macro_precision", "macro_f1", "weighted_precision", "weighted_f1"}
@@ -61,7 +62,7 @@ def test_wilson_is_the_formula():
     z, n, p = 1.959964, 10, 0.8
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     middle, scale = p + z * z / (2 * n), 1 + z * z / n
-    assert measures.wilson(0.8, 10) == pytest.approx(((middle - half) / scale, (middle + half) / scale), abs=1e-6)
+    assert wilson(8, 10) == pytest.approx(((middle - half) / scale, (middle + half) / scale), abs=1e-6)
 
 
 def test_calibration_error_by_hand():
@@ -154,7 +155,14 @@ def test_without_a_mistake_nothing_is_claimed_of_other_pictures():
     labels = np.arange(12) % 3
     found = bootstrap.intervals(labels, np.eye(3)[labels] * 0.94 + 0.02, 200, np.random.default_rng(1))
     assert found == {}
-    assert measures.wilson(1.0, 12)[0] < 0.8
+    assert wilson(12, 12)[0] < 0.8
+
+
+def test_nothing_is_claimed_of_what_hardly_a_resample_shows():
+    """All of one class: its precision is 1, but in the few resamples without a picture that is called by its name."""
+    found = bootstrap.intervals(np.zeros(7, int), np.eye(2)[[1, 1, 1, 1, 0, 0, 0]], 200, np.random.default_rng(0))
+    assert "weighted_precision" not in found
+    assert "weighted_f1" in found
 
 
 def test_intervals_of_means_are_those_of_scipy():

@@ -19,6 +19,7 @@ from PIL import Image
 from stages import page
 from stages.common import formats, look
 from stages.common.classifier import Classifier, digest
+from stages.common.conversion import Conversion
 from stages.common.errors import StageError
 from stages.common.grad_cam import Explainer
 from stages.common.pictures import decode
@@ -34,7 +35,7 @@ def built(fashion, tmp_path_factory):
         (folder / name).mkdir()
     model = trained(fashion[0] / "train")
     model.save(folder / "models")
-    formats.write("onnx", model.whole(), CLASSES, folder / "exports")
+    Conversion(model.whole(), CLASSES).write("onnx", folder / "exports")
     (folder / "reports/export.json").write_text(json.dumps({"model_sha256": digest(folder / "models")}))
     return folder
 

@@ -2,6 +2,7 @@
 what is tested is the sentence that says so, and with random weights everything that does not depend on them."""
 
 import sys
+import urllib.request
 
 import keras
 import numpy as np
@@ -35,6 +36,7 @@ def unreachable(tmp_path, monkeypatch):
     environment = {"https_proxy": CLOSED, "HTTPS_PROXY": CLOSED, "no_proxy": "", "KERAS_HOME": str(tmp_path)}
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(urllib.request, "_opener", None)  # which keeps the proxies of the process's first request
     monkeypatch.setattr(config, "_KERAS_DIR", str(tmp_path))  # Keras asks for KERAS_HOME when it is imported
     (tmp_path / "models").mkdir()
     return tmp_path / "models"

@@ -1,7 +1,6 @@
 """A candidate becomes the champion where it is not worse on one validation set."""
 
 import json
-import shutil
 
 import mlflow
 import pytest
@@ -13,7 +12,7 @@ from stages.common.comparison import Interval, Paired
 from stages.common.errors import StageError
 from stages.common.paths import METRICS, MODELS
 from stages.common.pictures import listed
-from tests.conftest import run
+from tests.conftest import inside, run
 from tests.test_pipeline import set_param
 
 NAME = "fashion"
@@ -42,10 +41,7 @@ def test_the_rule(pair, loss, reason):
 def registered(project, tmp_path_factory):
     """A project with three registered versions: as it was trained, far from calibrated, and with other class names."""
     folder = tmp_path_factory.mktemp("registered") / "project"
-    shutil.copytree(project, folder, symlinks=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with inside(project, folder):
         for key, value in (
             ("export.register", NAME),
             ("export.formats", ["onnx"]),
@@ -67,7 +63,6 @@ def registered(project, tmp_path_factory):
                 figures = json.loads(METRICS.read_text())
                 METRICS.write_text(json.dumps(figures | {"model_sha256": digest(MODELS)}))
             export.main(sections["base"], sections["export"])
-        mlflow.set_tracking_uri(None)
     return folder
 
 

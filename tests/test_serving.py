@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -13,14 +12,13 @@ import time
 from base64 import b64encode
 from pathlib import Path
 
-import mlflow
 import pytest
 import requests
 
 from stages.common import formats, tracking
 from stages.common.files import read_csv
 from stages.common.prediction import classify
-from tests.conftest import ROOT, run
+from tests.conftest import ROOT, inside, run
 
 SECONDS_TO_START = 120
 PORT = "5001"  # in the README
@@ -38,12 +36,8 @@ def block():
 def served(project, tmp_path_factory):
     """A copy of the small project whose registered model is served, and the server's port."""
     folder = tmp_path_factory.mktemp("served") / "project"
-    shutil.copytree(project, folder, symlinks=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with inside(project, folder):
         tracking.log_export("animals")
-        mlflow.set_tracking_uri(None)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])

@@ -31,7 +31,7 @@ def intervals(
 ) -> dict[str, tuple[float, float]]:
     """95 % intervals of the figures that are no plain shares, by their names in `measures.headline`.
 
-    A figure has none where it is the same for all resamples.
+    A figure has none where it is the same for all resamples, or for so many that nothing of the others is seen.
 
     Args:
         labels: class numbers (pictures,).
@@ -43,13 +43,16 @@ def intervals(
     found = {}
     for name, (figure,) in figures(np.ones((1, len(labels)), np.int32), labels, probabilities).items():
         values = np.concatenate([chunk[name] for chunk in chunks])
-        # Where all resamples come to the same, say on a set without a mistake, they tell nothing of other pictures.
-        if not np.isnan(figure) and np.nanmax(values) - np.nanmin(values) > ROUNDING:
-            low, high = np.nanquantile(values, (0.025, 0.975)) - (np.nanmean(values) - figure)
-            low, high = min(low, figure), max(high, figure)  # what a rare class does may be in the mean alone
-            if name == "ece":
-                low -= measures.chance_error(probabilities)
-            found[name] = (max(float(low), 0.0), min(float(high), HIGHEST.get(name, 1.0)))
+        if np.isnan(figure) or np.nanmax(values) - np.nanmin(values) <= ROUNDING:
+            continue
+        low, high = np.nanquantile(values, (0.025, 0.975)) - (np.nanmean(values) - figure)
+        low, high = min(low, figure), max(high, figure)  # what a rare class does may be in the mean alone
+        if name == "ece":
+            low -= measures.chance_error(probabilities)
+        low, high = max(float(low), 0.0), min(float(high), HIGHEST.get(name, 1.0))
+        # Where resamples come to the same, say on a set without a mistake, they tell nothing of other pictures.
+        if high - low > ROUNDING:
+            found[name] = (low, high)
     return found
 
 

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stages.common.wilson import wilson
+
 SURE = 0.05  # a difference whose p-value is below this is not taken for chance
 LEAST = 5e-7  # probabilities are written with six digits: what is written as 0 may be as much as this
 
@@ -88,11 +90,8 @@ class Paired:
 
 
 def accuracy(right: int, count: int) -> Interval:
-    """Share of pictures that are right, with its Wilson interval (1927)."""
-    from scipy.stats import binomtest
-
-    low, high = binomtest(right, count).proportion_ci(0.95, method="wilson")
-    return Interval(right / count, float(low), float(high))
+    """Share of pictures that are right, with its interval."""
+    return Interval(right / count, *wilson(right, count))
 
 
 def losses(probabilities: np.ndarray) -> np.ndarray:

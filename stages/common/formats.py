@@ -10,16 +10,12 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stages.common.errors import StageError
 from stages.common.parallel import cores
 from stages.common.quiet import silent
-
-if TYPE_CHECKING:
-    import keras
 
 FILES = {
     "keras": "model.keras",
@@ -48,13 +44,6 @@ class Exported:
 
     classes: list[str]
     probabilities: Probabilities
-
-
-def write(kind: str, whole: "keras.Model", classes: list[str], folder: Path) -> Path:
-    """Write a model (see `Classifier.whole`) in one format; for several see `conversion.Conversion`."""
-    from stages.common.conversion import Conversion
-
-    return Conversion(whole, classes).write(kind, folder)
 
 
 def locate(folder: Path) -> Path:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import binomtest
 from sklearn import metrics
 
 TOP = (3, 5)
@@ -77,12 +76,6 @@ def per_class(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[s
         (name, float(precision), float(recall), float(f1), int(support))
         for name, precision, recall, f1, support in zip(classes, *scores, strict=True)
     ]
-
-
-def wilson(share: float, pictures: int) -> tuple[float, float]:
-    """The 95 % interval of a share of pictures (Wilson, Probable inference, the law of succession, 1927)."""
-    interval = binomtest(round(share * pictures), pictures).proportion_ci(0.95, method="wilson")
-    return float(interval.low), float(interval.high)
 
 
 def places(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

@@ -40,7 +40,6 @@ FIGURES = {
     "top_5_accuracy": "top-5 accuracy",
     "balanced_accuracy": "balanced accuracy",
     "macro_precision": "macro precision",
-    "macro_recall": "macro recall",
     "macro_f1": "macro F1",
     "weighted_precision": "weighted precision",
     "weighted_recall": "weighted recall",

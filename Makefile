@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help run advise recipe page test test-full test-gpu lint format lock clean
+.PHONY: help run advise recipe sweep experiments page test test-full test-gpu lint format lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -21,9 +21,20 @@ recipe: .venv/installed  ## run a known-good experiment: NAME=… SET="key=value
 	@python -m stages.recipe $(NAME) $(SET) $(if $(EXP),--exp $(EXP))
 	@$(if $(NAME),python -m stages.summary)
 
+sweep: .venv/installed  ## search for a better head on the features: NAME=… ARGS="--trials 50 --heads dense,rbf_svm"
+	@dvc repro -q extract
+	@python -m stages.sweep $(NAME) $(ARGS)
+
+# Of the figures, those that people compare by; of the params those that differ; no hashes of files.
+COLUMNS := Experiment|Created|State|accuracy(_low|_high|_val)?|log_loss|macro_f1|ece
+experiments: .venv/installed  ## a table of DVC's experiments, and what differs between them
+	@dvc exp show --only-changed --precision 4 --drop '.*/|^(?!($(COLUMNS))$$)[^.]*$$'
+
 page: .venv/installed  ## try the exported model in a browser
 	@python -m stages.page
 
+# Two processes share two cores: more threads of OpenBLAS would only wait for each other, a third of the time.
+test test-full: export OPENBLAS_NUM_THREADS = 1
 test: .venv/installed-dev lint  ## linter, types, and the tests that need no service and little time
 	python -m pytest -n 2 --dist loadfile
 

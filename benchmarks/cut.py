@@ -13,11 +13,13 @@ import time
 import keras
 import numpy as np
 
-from stages.common import backbone, cut, fine_tuning, hardware, heads, params
-from stages.common.batches import Batches
-from stages.common.inputs import Features, Held, Inputs, Pictures
+from stages.common import hardware, params
+from stages.common.models import backbone, cut, heads
+from stages.common.models.inputs import Features, Held, Inputs, Pictures
 from stages.common.paths import EXTRACT_REPORT, FEATURES
 from stages.common.pictures import listed
+from stages.common.training import fine_tuning
+from stages.common.training.batches import Batches
 
 
 def main() -> None:

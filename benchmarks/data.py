@@ -16,10 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stages import augment
-from stages.common import inspection
+from stages.common.data import inspection
+from stages.common.data.sources import visible
+from stages.common.data.transforms import PRESETS
 from stages.common.pictures import decode
-from stages.common.sources import visible
-from stages.common.transforms import PRESETS
 
 
 def cleanvision(paths: list[Path]) -> None:

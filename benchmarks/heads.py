@@ -14,16 +14,16 @@ from pathlib import Path
 
 from stages import train
 from stages.common import hardware, params
-from stages.common.calibration import fit_temperature, log_loss
-from stages.common.inputs import Features
+from stages.common.models.inputs import Features
 from stages.common.paths import EXTRACT_REPORT, FEATURES
+from stages.common.training.calibration import fit_temperature, log_loss
 
 
 def main() -> None:
     """Print a row of a Markdown table for each head."""
     hardware.prepare(42)
-    from stages.common import heads
-    from stages.common.training import Session
+    from stages.common.models import heads
+    from stages.common.training.training import Session
 
     extracted = json.loads(EXTRACT_REPORT.read_text())
     rows, val = (Features(FEATURES, part, extracted["layers"]) for part in ("train", "val"))

@@ -18,8 +18,8 @@ from sklearn.kernel_approximation import Nystroem
 from sklearn.metrics import average_precision_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from stages.common import label_noise
-from stages.common.inputs import Features
+from stages.common.evaluation import label_noise
+from stages.common.models.inputs import Features
 from stages.common.paths import EXTRACT_REPORT, FEATURES, SPLIT
 from stages.common.pictures import PARTS
 from stages.common.seeds import stream

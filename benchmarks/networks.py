@@ -15,11 +15,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from stages.common import hardware, networks
-from stages.common.batches import Batches
-from stages.common.inputs import Pictures
+from stages.common import hardware
+from stages.common.models import networks
+from stages.common.models.inputs import Pictures
 from stages.common.pictures import listed
-from stages.common.train_params import Descent
+from stages.common.training.batches import Batches
+from stages.common.training.train_params import Descent
 
 
 def main() -> None:

@@ -14,11 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stages import predict
-from stages.common import formats
-from stages.common.formats import Exported
+from stages.common.exports import formats
+from stages.common.exports.formats import Exported
+from stages.common.exports.prediction import classify
 from stages.common.paths import EXPORTS
 from stages.common.pictures import decode
-from stages.common.prediction import classify
 
 
 def one_by_one(exported: Exported, paths: list[Path]) -> None:

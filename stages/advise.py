@@ -15,7 +15,7 @@ import numpy as np
 
 from stages.common import hardware, params
 from stages.common.errors import StageError
-from stages.common.inputs import Features, Inputs
+from stages.common.models.inputs import Features, Inputs
 from stages.common.paths import EXTRACT_REPORT, FEATURES
 from stages.common.stage import command
 
@@ -145,7 +145,7 @@ def _layers(extracted: dict[str, Any]) -> tuple[str, str, int, str | None]:
     (a fifth of those with weights), and the layer below those, or None where its features are too many to be kept.
     """
     hardware.import_tensorflow()
-    from stages.common import backbone, cut
+    from stages.common.models import backbone, cut
 
     height, width = extracted["image_size"]
     whole = backbone.network(extracted["backbone"], (height, width))

@@ -15,7 +15,9 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from stages.common import hardware, seeds, sheets
+from stages.common import hardware, seeds
+from stages.common.data import sheets
+from stages.common.data.transforms import Changes, Transforms, change
 from stages.common.files import sha256, whole_file, whole_folder, write_csv, write_json
 from stages.common.parallel import cores
 from stages.common.params import Base
@@ -23,7 +25,6 @@ from stages.common.paths import AUGMENT_REPORT, AUGMENT_SHEET, AUGMENTED, LEFT_O
 from stages.common.pictures import decode, labelled
 from stages.common.progress import progress
 from stages.common.stage import run
-from stages.common.transforms import Changes, Transforms, change
 
 CHUNK = 32  # pictures that a thread takes at a time
 PIXELS = 2**20  # of the pictures that go through the transforms together

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.common.comparison import SURE, Paired, losses, mean_difference
+from stages.common.columns import columns
 from stages.common.errors import StageError
+from stages.common.evaluation.comparison import SURE, Paired, losses, mean_difference
+from stages.common.evaluation.tested import Rows, read
 from stages.common.files import write_csv
 from stages.common.stage import command
-from stages.common.tested import Rows, read
 
 TRUE = "label_probability"
 
@@ -34,7 +35,7 @@ def main(first: str, second: str, shown: int, file: Path | None) -> None:
     differing = [row for row in differing if row[2] != row[3]]
     print(f"A is {first}, B is {second}, on the same {len(a):,} test pictures.\n\n{figures(a, b)}\n")
     if differing and shown:
-        print(table(differing[:shown]))
+        print(columns([("picture", "label", "A says", "B says"), *differing[:shown]]))
         if len(differing) > shown:
             print(f"… and {len(differing) - shown:,} more: --list N shows more, --csv FILE writes all of them.")
         print()
@@ -89,15 +90,6 @@ def figures(a: Rows, b: Rows) -> str:
             f"different answers      {differ:,}: A alone is right on {pair.only_first:,}, B alone on "
             f"{pair.only_second:,}, neither on {differ - pair.only_first - pair.only_second:,}",
         ]
-    )
-
-
-def table(rows: list[tuple[str, str, str, str]]) -> str:
-    """Columns as wide as what is in them."""
-    all_rows = [("picture", "label", "A says", "B says"), *rows]
-    widths = [max(map(len, column)) for column in zip(*all_rows, strict=True)]
-    return "\n".join(
-        "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip() for row in all_rows
     )
 
 

@@ -15,17 +15,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from stages.common import archives, inspection, rows, sheets, sources
+from stages.common.data import archives, inspection, rows, sheets, sources
+from stages.common.data.fetch import fetch, verify
+from stages.common.data.sources import Found, safe
+from stages.common.data.validation import Bounds, beyond_limit, check, copies, jobs
 from stages.common.errors import StageError
-from stages.common.fetch import fetch, verify
 from stages.common.files import scratch_folder, whole_folder, write_csv, write_json
+from stages.common.folder_md5 import folder_md5
 from stages.common.parallel import on_all_cores
 from stages.common.params import Base, Section
 from stages.common.paths import DATASET_PLOTS, DATASET_REPORT, GROUPS, ISSUES, RAW
 from stages.common.pictures import PARTS, labelled
-from stages.common.sources import Found, safe
 from stages.common.stage import run
-from stages.common.validation import Bounds, beyond_limit, check, copies, jobs
 
 
 class Csv(Section):
@@ -76,7 +77,7 @@ def main(base: Base, params: Params) -> None:
     with whole_folder(RAW) as folder:
         with ExitStack() as scratch:
             report = keep(find(params, scratch), folder, params, base.seed)
-        report |= describe(folder, params.near_duplicates)
+        report |= describe(folder, params.near_duplicates) | {"md5": folder_md5(folder)}
     write_json(DATASET_REPORT, report)
     print(f"download: {report['kept']:,} pictures of {len(report['classes'])} classes in {RAW}", end="")
     print(f", {len(report['dropped']):,} dropped: see {DATASET_REPORT}" if report["dropped"] else "")

@@ -14,18 +14,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from stages.common import hardware, paths, seeds, tracking
-from stages.common.classifier import Classifier, digest
+from stages.common import hardware, paths, seeds
+from stages.common.evaluation.wilson import wilson
 from stages.common.files import read_csv, whole_folder, write_json
+from stages.common.models.classifier import Classifier, digest
 from stages.common.params import Base, Section
 from stages.common.pictures import PARTS
 from stages.common.stage import run
-from stages.common.wilson import wilson
+from stages.common.tracking import tracking
 
 if TYPE_CHECKING:
-    from stages.common.label_noise import Suspect
-    from stages.common.measures import Predictions
-    from stages.common.tables import Tables
+    from stages.common.evaluation.label_noise import Suspect
+    from stages.common.evaluation.measures import Predictions
+    from stages.common.evaluation.tables import Tables
 
 
 class Params(Section):
@@ -45,7 +46,7 @@ def main(base: Base, params: Params) -> None:
     said = {part: predict(model, part) for part in PARTS}
     suspects = None
     if params.label_issues:
-        from stages.common import label_noise
+        from stages.common.evaluation import label_noise
 
         suspects = label_noise.suspects(model, base.seed)
     figures = evaluate(model, digest(paths.MODELS), said, suspects, params, base.seed)
@@ -75,7 +76,7 @@ def evaluate(
     Returns:
         The figures of metrics.json.
     """
-    from stages.common import bootstrap, galleries, report, tables
+    from stages.common.evaluation import bootstrap, galleries, report, tables
 
     test, found = said["test"], suspects or []
     resamples = bootstrap.affordable(params.bootstrap, *test.probabilities.shape)
@@ -100,7 +101,7 @@ def predict(model: Classifier, part: str) -> "Predictions":
     """What the model says of a split: the float32 probabilities that the exported model gives, made to add up to 1."""
     from scipy.special import softmax
 
-    from stages.common.measures import Predictions
+    from stages.common.evaluation.measures import Predictions
 
     inputs = model.inputs(part)
     logits = model.logits(inputs)
@@ -120,7 +121,7 @@ def measure(said: Mapping[str, "Predictions"], temperature: float, resamples: in
         resamples: of the test pictures, for the intervals.
         seed: draws them.
     """
-    from stages.common import bootstrap, measures
+    from stages.common.evaluation import bootstrap, measures
 
     test = said["test"]
     count, values = len(test.labels), measures.headline(test.labels, test.probabilities)
@@ -144,7 +145,7 @@ def measure(said: Mapping[str, "Predictions"], temperature: float, resamples: in
 
 def draw(model: Classifier, test: "Predictions", tested: "Tables", folder: Path) -> None:
     """Plots of the figures."""
-    from stages.common import plots
+    from stages.common.evaluation import plots
 
     plots.confusion(test.labels, test.probabilities.argmax(axis=1), model.classes, folder)
     plots.per_class(tested.scores, folder / "per_class.png")

@@ -13,13 +13,15 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from stages.common import formats, hardware, parity, seeds, tracking
-from stages.common.classifier import Classifier, digest
+from stages.common import hardware, seeds
+from stages.common.exports import formats, parity
 from stages.common.files import read_csv, whole_folder, write_json, write_text
+from stages.common.models.classifier import Classifier, digest
 from stages.common.params import Base, Section
 from stages.common.paths import EXPORT_REPORT, EXPORTED_CLASSES, EXPORTS, MODEL_CARD, MODELS, PREDICTIONS
 from stages.common.progress import progress
 from stages.common.stage import run
+from stages.common.tracking import tracking
 
 
 class Params(Section):
@@ -49,7 +51,7 @@ def main(base: Base, params: Params) -> None:
     """Write every format, compare, describe, and add all of it to the model's run."""
     started = time.monotonic()
     hardware.prepare(base.seed)
-    from stages.common import conversion, model_card
+    from stages.common.exports import conversion, model_card
 
     model = Classifier.load(MODELS)
     whole = model.whole()

@@ -16,8 +16,8 @@ from pydantic import Field
 
 from stages.common import hardware
 from stages.common.errors import StageError
-from stages.common.feature_cache import FeatureCache
 from stages.common.files import arrays_sha256, sha256, whole_folder, write_csv, write_json
+from stages.common.models.feature_cache import FeatureCache
 from stages.common.params import Base, Pooling, Section
 from stages.common.paths import EXTRACT_REPORT, FEATURES
 from stages.common.pictures import PARTS, decode, listed
@@ -60,7 +60,8 @@ def extract(params: Params, seed: int, folder: Path) -> dict[str, Any]:
     import keras
     import tensorflow as tf
 
-    from stages.common import backbone, pictures, weights
+    from stages.common import pictures
+    from stages.common.models import backbone, weights
 
     precision = hardware.precision(params.precision)
     name, size = str(params.backbone), (params.image_size[0], params.image_size[1])
@@ -102,7 +103,7 @@ def compute(model: Any, paths: list[Path], size: tuple[int, int], precision: str
     """Features of the pictures, batch by batch: layer name to an array of shape (batch, n)."""
     import tensorflow as tf
 
-    from stages.common.backbone import Resize
+    from stages.common.models.backbone import Resize
 
     resize = Resize(size)
     dtype = np.float32 if precision == "float32" else np.float16

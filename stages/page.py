@@ -15,19 +15,19 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.common import formats
 from stages.common.errors import StageError
-from stages.common.look import look
+from stages.common.exports import formats
+from stages.common.exports.look import look
+from stages.common.exports.prediction import located
 from stages.common.paths import EXPORT_REPORT, EXPORTS, MODELS
-from stages.common.prediction import located
 from stages.common.stage import command
 
 if TYPE_CHECKING:
     from flask import Flask, Response
 
-    from stages.common.grad_cam import Explainer
+    from stages.common.models.grad_cam import Explainer
 
-HTML = Path(__file__).with_name("common") / "page.html"
+HTML = Path(__file__).parent / "common/exports/page.html"
 HOST = "127.0.0.1"
 MEGABYTES = 20  # of a picture's file
 # The browser is to ask nobody else for anything.
@@ -59,7 +59,8 @@ def main(model: Path, port: int) -> None:
 
 def explained(path: Path) -> "tuple[Explainer | None, str]":
     """What makes heat maps for the export at `path`, or none and why: it takes the model that was exported."""
-    from stages.common import classifier, hardware
+    from stages.common import hardware
+    from stages.common.models import classifier
 
     if path.resolve().parent != EXPORTS.resolve():
         return None, f"No heat map: it takes the model in {MODELS}, and this one is not from {EXPORTS}."
@@ -68,7 +69,7 @@ def explained(path: Path) -> "tuple[Explainer | None, str]":
     if classifier.digest(MODELS) != json.loads(EXPORT_REPORT.read_text(encoding="utf-8"))["model_sha256"]:
         return None, f"No heat map: the model in {MODELS} is not the one that was exported (dvc repro exports it)."
     hardware.prepare(0)
-    from stages.common.grad_cam import Explainer
+    from stages.common.models.grad_cam import Explainer
 
     try:
         return Explainer(classifier.Classifier.load(MODELS)), ""

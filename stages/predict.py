@@ -17,12 +17,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.common import answers, formats, pretrained
-from stages.common.answers import Answer
 from stages.common.errors import StageError
+from stages.common.exports import answers, formats, pretrained
+from stages.common.exports.answers import Answer
+from stages.common.exports.prediction import best, classify, located
 from stages.common.paths import EXPORTS
 from stages.common.pictures import FORMATS
-from stages.common.prediction import best, classify, located
 from stages.common.progress import progress
 from stages.common.stage import command
 

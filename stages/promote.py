@@ -14,14 +14,15 @@ Writes  the alias `champion` in MLflow
 
 from typing import TYPE_CHECKING
 
-from stages.common import comparison, registry, runs
-from stages.common.comparison import Interval, Paired
 from stages.common.errors import StageError
+from stages.common.evaluation import comparison
+from stages.common.evaluation.comparison import Interval, Paired
+from stages.common.evaluation.validated import validated
 from stages.common.paths import SPLIT
 from stages.common.pictures import listed
 from stages.common.stage import command
-from stages.common.store import connect
-from stages.common.validated import validated
+from stages.common.tracking import registry, runs
+from stages.common.tracking.store import connect
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

@@ -26,8 +26,9 @@ from stages.common.errors import StageError
 from stages.common.files import whole_file
 from stages.common.paths import PARAMS
 from stages.common.stage import command
+from stages.common.tracking import described
+from stages.common.tracking.described import RECIPES
 
-RECIPES = Path("recipes")
 LOCKS = Path(".dvc/tmp/rwlock")  # DVC's own list of which process writes what
 
 
@@ -39,6 +40,7 @@ def main(name: str | None, settings: Sequence[str], experiment: str | None) -> N
     content = merged(name, settings)
     prepare(experiment or name)
     write(content)
+    os.environ[described.RECIPE] = name  # for the run in MLflow to say
     os.execv(sys.executable, [sys.executable, "-m", "dvc", "exp", "run", "-n", experiment or name])  # noqa: S606
 
 
@@ -128,14 +130,20 @@ def _git(*arguments: str) -> str:
 
 def write(content: dict[str, Any]) -> None:
     """Put the values into params.yaml; what stays the same, comments too, keeps its form."""
-    form = YAML()
-    form.preserve_quotes, form.width, form.default_flow_style = True, 120, None
-    form.representer.add_representer(type(None), lambda to, _: to.represent_scalar("tag:yaml.org,2002:null", "null"))
-    form.representer.add_representer(str, _text)
+    form = yaml_form()
     now = form.load(PARAMS.read_text(encoding="utf-8"))
     _update(now, content)
     with whole_file(PARAMS) as partial:
         form.dump(now, partial)
+
+
+def yaml_form() -> YAML:
+    """How values are written so that PyYAML, by which the stages read them, and DVC read the same."""
+    form = YAML()
+    form.preserve_quotes, form.width, form.default_flow_style = True, 120, None
+    form.representer.add_representer(type(None), lambda to, _: to.represent_scalar("tag:yaml.org,2002:null", "null"))
+    form.representer.add_representer(str, _text)
+    return form
 
 
 def _text(to: Any, text: str) -> Any:

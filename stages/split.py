@@ -14,10 +14,10 @@ from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from stages.common import leaks, split_methods
+from stages.common.data import leaks, split_methods
+from stages.common.data.leaks import Assignment
 from stages.common.errors import StageError
 from stages.common.files import link_or_copy, read_csv, whole_folder, write_csv, write_json
-from stages.common.leaks import Assignment
 from stages.common.params import Base, Section
 from stages.common.paths import GROUPS, RAW, SPLIT, SPLIT_REPORT, SPLIT_SUMMARY
 from stages.common.pictures import PARTS, labelled

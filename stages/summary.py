@@ -1,15 +1,18 @@
 """Say in a few lines what the last run came to and where its results are.
 
-Reads   reports/metrics.json, reports/dataset.json, the names in exports, MLflow's address
+Reads   reports/metrics.json, reports/dataset.json, the names in exports, MLflow's address and experiment
 """
 
 import json
 
 from stages.common.errors import StageError
-from stages.common.formats import FILES
+from stages.common.exports.formats import FILES
 from stages.common.paths import DATASET_REPORT, EXPORTS, METRICS, REPORT
 from stages.common.stage import command
-from stages.common.store import store
+from stages.common.tracking import views
+from stages.common.tracking.store import connect, is_server, public
+
+UI = "http://127.0.0.1:5000"  # where mlflow ui listens by itself
 
 
 def summary() -> str:
@@ -28,10 +31,19 @@ def summary() -> str:
             f"Report          {REPORT}",
             f"Exported model  {EXPORTS}: {', '.join(name for name in FILES.values() if (EXPORTS / name).exists())}",
             "Predict         .venv/bin/python -m stages.predict PATH",
-            f"MLflow store    {store()}",
-            f"Open MLflow     .venv/bin/mlflow ui --backend-store-uri {store()}",
+            f"MLflow store    {public()}",
+            f"Open MLflow     {public() if is_server() else f'.venv/bin/mlflow ui --backend-store-uri {public()}'}",
+            f"Compare runs    {comparison()}",
         ]
     )
+
+
+def comparison() -> str:
+    """The page that compares runs: of the server, or of the one that `mlflow ui` starts."""
+    try:
+        return views.address(public() if is_server() else UI, connect())
+    except StageError as error:
+        return str(error)
 
 
 if __name__ == "__main__":

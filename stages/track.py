@@ -9,18 +9,20 @@ Reads   models, reports, exports, params.yaml
 from collections.abc import Callable
 from pathlib import Path
 
-from stages.common import params, tracking
-from stages.common.classifier import settings
+from stages.common import params
+from stages.common.models.classifier import settings
 from stages.common.paths import EXPORT_REPORT, METRICS, MODELS
 from stages.common.stage import command
-from stages.common.store import store
+from stages.common.tracking import tracking
+from stages.common.tracking.store import answering, public
 
 
 def main() -> None:
     """Find or make the run, then add what is there of this model and not yet in it."""
     settings(MODELS)
     register = params.check(params.load())["export"].register_as  # type: ignore[attr-defined]
-    tracking.log_training()
+    with answering():
+        tracking.log_training()
     steps: list[tuple[Path, Callable[[], None]]] = [
         (METRICS, tracking.log_evaluation),
         (EXPORT_REPORT, lambda: tracking.log_export(register)),
@@ -28,10 +30,11 @@ def main() -> None:
     for report, log in steps:
         try:
             if report.exists():
-                log()
+                with answering():
+                    log()
         except tracking.OtherModelError as error:
             print(f"track: left out: {error}")
-    print(f"track: MLflow at {store()} holds this model's run")
+    print(f"track: MLflow at {public()} holds this model's run")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 scratch; keep an epoch, and calibrate it on validation. A training that was killed goes on after its last whole epoch.
 
 Reads   data/features, reports/extract.json; data/split and data/augmented where pixels are trained on
-Writes  models/ (see common/classifier.py), reports/history.csv (one row an epoch, or a value of a
+Writes  models/ (see common/models/classifier.py), reports/history.csv (one row an epoch, or a value of a
         classical head's knob), reports/train.json, reports/model.txt (a table of the layers that are trained);
         beside them, git-ignored: the state in .cache/training, and logs/ for TensorBoard where it is wanted
 Params  base.seed, train
@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from stages.common import hardware, tracking
-from stages.common.classifier import BACKBONE, Classifier, digest
+from stages.common import hardware
 from stages.common.errors import StageError
 from stages.common.files import whole_folder, write_csv, write_json, write_text
-from stages.common.inputs import Features, Inputs, Pictures
+from stages.common.models.classifier import BACKBONE, Classifier, digest
+from stages.common.models.inputs import Features, Inputs, Pictures
 from stages.common.params import Base
 from stages.common.paths import (
     AUGMENTED,
@@ -32,10 +32,11 @@ from stages.common.paths import (
 )
 from stages.common.pictures import listed
 from stages.common.stage import run
-from stages.common.train_params import Params
+from stages.common.tracking import tracking
+from stages.common.training.train_params import Params
 
 if TYPE_CHECKING:
-    from stages.common.training import Session
+    from stages.common.training.training import Session
 
 
 def main(base: Base, params: Params) -> None:
@@ -44,7 +45,7 @@ def main(base: Base, params: Params) -> None:
     if extracted["backbone"] is None and params.mode != "scratch":
         raise StageError(f"train.mode {params.mode} needs a network, but extract.backbone is null: name one there.")
     hardware.prepare(base.seed, params.log_devices)
-    from stages.common import calibration, checkpoints, training
+    from stages.common.training import calibration, checkpoints, training
 
     pixels = [] if params.mode == "head" else [SPLIT / "train", SPLIT / "val", AUGMENTED]
     inputs = [EXTRACT_REPORT, FEATURES / BACKBONE, *FEATURES.glob("train.*"), *FEATURES.glob("val.*"), *pixels]
@@ -110,7 +111,8 @@ def fit_head(
         Its settings, the head (features to logits) after the epoch that is kept, and what each epoch came to, or for a
         classical head each value of its knob: loss, accuracy, val_loss, val_accuracy.
     """
-    from stages.common import batches, classical, heads, training
+    from stages.common.models import heads
+    from stages.common.training import batches, classical, training
 
     if params.head.type != "dense":
         weights = params.weights_of(train.numbers(classes), len(classes))
@@ -126,7 +128,7 @@ def fit_head(
 
 def fine_tune(params: Params, extracted: dict[str, Any], session: "Session", folder: Path) -> Result:
     """Warm up a head, then train the last layers of the network with it."""
-    from stages.common import fine_tuning
+    from stages.common.training import fine_tuning
 
     said, head, history, more = fine_tuning.fit(params.fine_tune, params.head, params, extracted, session, folder)
     return Classifier({"backbone": extracted} | said, head, folder / BACKBONE), history, more
@@ -134,7 +136,8 @@ def fine_tune(params: Params, extracted: dict[str, Any], session: "Session", fol
 
 def scratch(params: Params, extracted: dict[str, Any], session: "Session", folder: Path) -> Result:
     """Train a network from random weights on the pixels."""
-    from stages.common import batches, networks, training
+    from stages.common.models import networks
+    from stages.common.training import batches, training
 
     how, (height, width) = params.scratch, params.scratch.image_size
     train, val = (Pictures(listed(part), (height, width)).hold() for part in ("train", "val"))

@@ -2,8 +2,10 @@
 
 import contextlib
 import functools
+import gc
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -17,10 +19,14 @@ Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
 def import_tensorflow() -> None:
     """Import it without the notes that its libraries write straight to stderr before they can be told not to."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with silent():
-        import tensorflow as tf
+    if "tensorflow" not in sys.modules:
+        gc.disable()  # a fifth of the time: nothing that an import makes is garbage, and it is looked through often
+        with silent():
+            import tensorflow as tf
 
-        tf.config.list_physical_devices()
+            tf.config.list_physical_devices()
+        gc.freeze()
+        gc.enable()
     logging.getLogger("absl").setLevel(logging.ERROR)
 
 

@@ -1,0 +1,1 @@
+"""From a source to pictures that can be trusted: the subjects of download, split, augment and datadiff."""

@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from stages.common.archives import Limits, unpack
+from stages.common.data.archives import Limits, unpack
 from stages.common.errors import StageError
 
 LIMITS = Limits(10**7, 1000)

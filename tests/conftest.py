@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,10 @@ from filelock import FileLock
 from PIL import Image
 
 from stages import download
-from stages.common import hardware, sources
+from stages.common import hardware
+from stages.common.data import sources
 from stages.common.files import write_json
-from stages.common.train_params import Descent
+from stages.common.training.train_params import Descent
 
 ROOT = Path(__file__).parents[1]
 PATH = list(sys.path)
@@ -121,6 +122,12 @@ def window():
         browser.close()
 
 
+def without(root: Path, *names: str) -> Callable[[str, list[str]], list[str]]:
+    """What `shutil.copytree` is to leave out: paths below `root`."""
+    left = {root / name for name in names}
+    return lambda folder, found: [name for name in found if Path(folder) / name in left]
+
+
 @contextlib.contextmanager
 def inside(project: Path, folder: Path, ignored: Any = None) -> Iterator[Path]:
     """Work in a copy of a project, with its own MLflow store."""
@@ -130,22 +137,24 @@ def inside(project: Path, folder: Path, ignored: Any = None) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        yield folder
-        mlflow.set_tracking_uri(None)
+        try:
+            yield folder
+        finally:
+            mlflow.set_tracking_uri(None)
 
 
 @pytest.fixture
 def pulled(project, tmp_path):
     """The small project's outputs without its store, as somebody has them who pulled them."""
     folder = tmp_path / "pulled"
-    with inside(project, folder, shutil.ignore_patterns("mlflow.db", "mlartifacts", ".cache", "cache", "data")):
+    with inside(project, folder, without(project, "mlflow.db", "mlartifacts", ".cache", ".dvc/cache", "data")):
         (folder / "data").mkdir()
         yield folder
 
 
 def session(seed=1, log=lambda *_: None):
     """What a training needs besides data: a state folder of its own, which no other training finds."""
-    from stages.common.training import Session
+    from stages.common.training.training import Session
 
     folder = tempfile.mkdtemp(prefix="darkroom-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

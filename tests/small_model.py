@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
-from stages.common import networks
-from stages.common.classifier import Classifier
+from stages.common.models import networks
+from stages.common.models.classifier import Classifier
 from stages.common.pictures import decode
 from tests.conftest import CLASSES
 

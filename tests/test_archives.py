@@ -12,7 +12,7 @@ import zipfile
 
 import pytest
 
-from stages.common.archives import Limits, is_archive, unpack
+from stages.common.data.archives import Limits, is_archive, unpack
 from tests.archive_files import BOTH, EVERY, LIMITS, TREE, folder, make, refused, tarred, under, zipped
 
 

@@ -10,10 +10,10 @@ from PIL import Image
 
 from stages import augment
 from stages.common import seeds
+from stages.common.data.transforms import PRESETS, Transforms, affine, apply, draw
 from stages.common.files import read_csv
 from stages.common.params import Base
 from stages.common.pictures import decode, listed
-from stages.common.transforms import PRESETS, Transforms, affine, apply, draw
 from tests.conftest import ROOT, run, save
 
 TUTORIAL = PRESETS["tutorial"]

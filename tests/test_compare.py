@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages import compare
-from stages.common import comparison
-from stages.common.comparison import Paired
 from stages.common.errors import StageError
-from stages.common.tested import read
+from stages.common.evaluation import comparison
+from stages.common.evaluation.comparison import Paired
+from stages.common.evaluation.tested import read
 from tests.conftest import commit, run
 from tests.test_pipeline import set_param
 

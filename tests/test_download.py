@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from stages import download
-from stages.common import sources
+from stages.common.data import sources
 from stages.common.errors import StageError
 from stages.common.pictures import decode, labelled
 from tests.conftest import PER_CLASS, save, wanted

@@ -9,11 +9,12 @@ import pytest
 from PIL import Image
 
 from stages import evaluate
-from stages.common import galleries, paths
-from stages.common.classifier import Classifier
+from stages.common import paths
+from stages.common.evaluation import galleries
+from stages.common.evaluation.label_noise import Suspect
+from stages.common.evaluation.measures import Predictions
 from stages.common.files import read_csv
-from stages.common.label_noise import Suspect
-from stages.common.measures import Predictions
+from stages.common.models.classifier import Classifier
 from tests.conftest import ROOT, run
 
 HISTORY = "epoch,accuracy,learning_rate,loss,val_accuracy,val_loss\n1,0.5,0.001,1.2,0.6,1.0\n2,0.7,0.001,0.8,0.7,0.9\n"

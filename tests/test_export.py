@@ -9,11 +9,11 @@ import pytest
 import tensorflow as tf
 
 from stages import export
-from stages.common import formats, parity
-from stages.common.classifier import Classifier, digest
-from stages.common.conversion import Conversion
 from stages.common.errors import StageError
+from stages.common.exports import formats, parity
+from stages.common.exports.conversion import Conversion
 from stages.common.files import read_csv
+from stages.common.models.classifier import Classifier, digest
 from stages.common.params import Base
 from stages.common.pictures import decode
 from tests.conftest import run

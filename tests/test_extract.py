@@ -8,10 +8,11 @@ import tensorflow as tf
 import yaml
 
 from stages import extract
-from stages.common import backbone, mirrors, weights
+from stages.common.data import mirrors
 from stages.common.errors import StageError
 from stages.common.files import arrays_sha256
-from stages.common.inputs import Features
+from stages.common.models import backbone, weights
+from stages.common.models.inputs import Features
 from stages.common.params import Base
 from stages.common.pictures import decode
 from tests.conftest import ROOT, run
@@ -167,7 +168,7 @@ def test_a_picture_goes_through_a_network_once(split, monkeypatch, capsys):
 def test_features_of_other_code_are_not_taken(split, tmp_path):
     """An edit of the pre-processing makes the cached features worthless."""
     shutil.copytree(ROOT / "stages", tmp_path / "edited/stages")
-    script = tmp_path / "edited/stages/common/backbone.py"
+    script = tmp_path / "edited/stages/common/models/backbone.py"
     script.write_text(script.read_text().replace("preprocess_input(pixels,", "preprocess_input(pixels / 2,"))
     found = []
     for root in (ROOT, tmp_path / "edited"):

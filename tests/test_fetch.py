@@ -17,14 +17,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from stages.common import fetch as fetching
+from stages.common.data import fetch as fetching
+from stages.common.data.fetch import fetch
 from stages.common.errors import StageError
-from stages.common.fetch import fetch
 from tests.conftest import ROOT
 
 CONTENT = random.Random(1).randbytes(10_500)
 OTHER = random.Random(2).randbytes(11_700)
-FETCH = "import sys; from stages.common.fetch import fetch; print(fetch(sys.argv[1], None))"
+FETCH = "import sys; from stages.common.data.fetch import fetch; print(fetch(sys.argv[1], None))"
 
 
 def sha(data):

@@ -11,14 +11,16 @@ import tensorflow as tf
 import yaml
 
 from stages import extract, train
-from stages.common import backbone, cut, hardware, heads, training
-from stages.common.batches import Batches, ChangedPictures
+from stages.common import hardware
 from stages.common.errors import StageError
 from stages.common.files import read_csv
-from stages.common.inputs import Features, Pictures
+from stages.common.models import backbone, cut, heads
+from stages.common.models.inputs import Features, Pictures
 from stages.common.params import Base
 from stages.common.pictures import decode, listed
-from stages.common.train_params import FineTune, Pixels
+from stages.common.training import training
+from stages.common.training.batches import Batches, ChangedPictures
+from stages.common.training.train_params import FineTune, Pixels
 from tests.conftest import CLASSES, ROOT, descent, session
 
 BACKBONES = {  # a size that suits the network, and where it is cut to train the last named block
@@ -229,7 +231,7 @@ QUICK = ("a block from the cut", "new pixels")
 )
 def test_what_is_saved_says_the_same_from_features_and_from_pixels(tuning, kind):
     """Every kind learns; the model that is read from disk gives one answer on both ways, and its best epoch's."""
-    from stages.common.classifier import Classifier
+    from stages.common.models.classifier import Classifier
 
     how, section, layers = KINDS[kind]
     report = extracted(**section)
@@ -351,6 +353,7 @@ def test_the_stage_runs_whole(tuning, monkeypatch):
 
     (tuning / "reports").mkdir()
     (tuning / "reports/split.csv").write_text("picture,class,split\na,Bag,train\nb,Bag,val\nc,Bag,test\n")
+    (tuning / "reports/dataset.json").write_text('{"classes": {"Bag": 3}}')
     extracted()
     content = yaml.safe_load((tuning / "params.yaml").read_text())
     section = content["train"] | {"mode": "fine_tune", "epochs": 3, "batch_size": 16}

@@ -14,12 +14,13 @@ import tensorflow as tf
 from PIL import Image
 
 from stages import train
-from stages.common import backbone, conversion, formats, networks
-from stages.common.classifier import Classifier
-from stages.common.conversion import Conversion
 from stages.common.errors import StageError
+from stages.common.exports import conversion, formats
+from stages.common.exports.conversion import Conversion
 from stages.common.files import sha256
-from stages.common.inputs import Held, Inputs
+from stages.common.models import backbone, networks
+from stages.common.models.classifier import Classifier
+from stages.common.models.inputs import Held, Inputs
 from stages.common.pictures import decode
 from tests.conftest import ROOT, run, session
 from tests.test_train import params
@@ -179,7 +180,7 @@ def test_onnx_and_litert_are_loaded_without_tensorflow_or_a_word(small):
     code = (
         "import sys, numpy as np\n"
         "from pathlib import Path\n"
-        "from stages.common import formats\n"
+        "from stages.common.exports import formats\n"
         "for name in ('model.onnx', 'model.tflite', 'model_int8.tflite'):\n"
         "    exported = formats.load(Path(sys.argv[1]) / name)\n"
         "    for side in (5, 30):\n"
@@ -195,11 +196,12 @@ def test_another_process_writes_the_same_bytes(some, tmp_path):
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from stages.common import hardware, formats\n"
+        "from stages.common import hardware\n"
+        "from stages.common.exports import formats\n"
         "hardware.prepare(1)\n"
-        "from stages.common import networks\n"
-        "from stages.common.classifier import Classifier\n"
-        "from stages.common.conversion import Conversion\n"
+        "from stages.common.models import networks\n"
+        "from stages.common.models.classifier import Classifier\n"
+        "from stages.common.exports.conversion import Conversion\n"
         "settings = {'name': 'small_resnet', 'image_size': [28, 28], 'color': 'grey', 'activation': None}\n"
         "said = {'backbone': {'backbone': None, 'image_size': [28, 28]}, 'layers': [], 'tuned': None}\n"
         "said['temperature'] = 2.0\n"

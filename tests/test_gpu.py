@@ -6,9 +6,10 @@ import tensorflow as tf
 import yaml
 
 from stages import extract, train
-from stages.common import backbone, hardware, weights
+from stages.common import hardware
 from stages.common.files import write_csv
-from stages.common.inputs import Features
+from stages.common.models import backbone, weights
+from stages.common.models.inputs import Features
 from tests.conftest import ROOT, session
 
 pytestmark = pytest.mark.gpu

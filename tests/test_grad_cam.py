@@ -6,10 +6,10 @@ import pytest
 from PIL import Image
 
 from stages import train
-from stages.common import backbone, networks
-from stages.common.classifier import Classifier
 from stages.common.errors import StageError
-from stages.common.grad_cam import Explainer, overlay, with_places
+from stages.common.models import backbone, networks
+from stages.common.models.classifier import Classifier
+from stages.common.models.grad_cam import Explainer, overlay, with_places
 from stages.common.pictures import decode, listed
 from tests.conftest import CLASSES, session
 from tests.test_fine_tune import extracted, tuned

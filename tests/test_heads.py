@@ -10,10 +10,12 @@ from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from stages import train
-from stages.common import classical, hardware, heads
+from stages.common import hardware
 from stages.common.errors import StageError
-from stages.common.inputs import Features, Held
-from stages.common.train_params import Head
+from stages.common.models import heads
+from stages.common.models.inputs import Features, Held
+from stages.common.training import classical
+from stages.common.training.train_params import Head
 from tests.conftest import session
 from tests.test_train import params
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
 from stages import download
-from stages.common import inspection, sources
+from stages.common.data import inspection, sources
 from stages.common.files import read_csv
 from stages.common.parallel import on_all_cores
 from stages.common.pictures import decode

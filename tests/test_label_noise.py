@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from stages.common import label_noise, networks
-from stages.common.classifier import Classifier
+from stages.common.evaluation import label_noise
+from stages.common.evaluation.label_noise import folded, out_of_sample, suspects
 from stages.common.files import write_csv
-from stages.common.label_noise import folded, out_of_sample, suspects
+from stages.common.models import networks
+from stages.common.models.classifier import Classifier
 from stages.common.pictures import PARTS
 from tests.conftest import CLASSES
 from tests.test_fine_tune import extracted

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics
 
-from stages.common import bootstrap, measures, ranking
-from stages.common.wilson import wilson
+from stages.common.evaluation import bootstrap, measures, ranking
+from stages.common.evaluation.wilson import wilson
 
 CLASSES = ["a", "b", "c"]
 MEANS = {"balanced_accuracy", "macro_precision", "macro_f1", "weighted_precision", "weighted_f1"}

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from stages.common import mirrors
+from stages.common.data import mirrors
 from stages.common.errors import StageError
 
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from stages import export
-from stages.common import formats, model_card
-from stages.common.classifier import Classifier
+from stages.common.exports import formats, model_card
 from stages.common.files import read_csv
+from stages.common.models.classifier import Classifier
 from stages.common.params import Base
 from stages.common.pictures import decode
 from tests.conftest import run

@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
+from stages.common.exports.formats import FILES
 from stages.common.files import read_csv
-from stages.common.formats import FILES
 from tests.conftest import run
 from tests.test_pipeline import repro, set_param
 

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from stages import train
-from stages.common import networks
 from stages.common.errors import StageError
+from stages.common.models import networks
 from stages.common.pictures import decode
 
 

@@ -17,11 +17,11 @@ import pytest
 from PIL import Image
 
 from stages import page
-from stages.common import formats, look
-from stages.common.classifier import Classifier, digest
-from stages.common.conversion import Conversion
 from stages.common.errors import StageError
-from stages.common.grad_cam import Explainer
+from stages.common.exports import formats, look
+from stages.common.exports.conversion import Conversion
+from stages.common.models.classifier import Classifier, digest
+from stages.common.models.grad_cam import Explainer
 from stages.common.pictures import decode
 from tests.conftest import CLASSES, ROOT, interruptible
 from tests.small_model import trained

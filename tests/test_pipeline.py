@@ -38,7 +38,7 @@ def copy(project, tmp_path):
     return folder
 
 
-TEMPLATES = {"evaluate": ["report.html"], "export": ["model_card.md"]}
+TEMPLATES = {"evaluate": ["evaluation/report.html"], "export": ["exports/model_card.md"]}
 
 
 def imported(script):
@@ -144,7 +144,7 @@ def test_two_experiments_stand_side_by_side(copy):
     experiment = client.get_experiment_by_name("darkroom")
     new, old = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"])
     assert (new.data.params["train.head.dropout"], old.data.params["train.head.dropout"]) == ("0.3", "0.5")
-    assert (new.info.run_name, old.info.run_name) == ("try", "VGG16 head dense")
+    assert (new.info.run_name, old.info.run_name) == ("try", "VGG16 block3_pool + dense")
     assert new.data.tags["dvc_experiment"] == "try"
     for run_, accuracy in ((new, json.loads((copy / "reports/metrics.json").read_text())["accuracy"]), (old, None)):
         assert run_.info.status == "FINISHED"

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from stages import predict
-from stages.common import answers, formats, prediction
-from stages.common.conversion import Conversion
 from stages.common.errors import StageError
-from stages.common.formats import Exported
+from stages.common.exports import answers, formats, prediction
+from stages.common.exports.conversion import Conversion
+from stages.common.exports.formats import Exported
 from stages.common.pictures import decode
 from tests.conftest import CLASSES, ROOT, interruptible, run, save
 from tests.small_model import trained

@@ -12,8 +12,8 @@ from keras.src.applications import imagenet_utils
 from keras.src.backend import config
 from keras.src.utils import file_utils
 
-from stages.common import prediction, pretrained
 from stages.common.errors import StageError
+from stages.common.exports import prediction, pretrained
 from stages.common.pictures import decode
 from tests.conftest import ROOT, run
 

@@ -6,12 +6,13 @@ import mlflow
 import pytest
 
 from stages import evaluate, export, promote
-from stages.common import params, registry, tracking
-from stages.common.classifier import digest
-from stages.common.comparison import Interval, Paired
+from stages.common import params
 from stages.common.errors import StageError
+from stages.common.evaluation.comparison import Interval, Paired
+from stages.common.models.classifier import digest
 from stages.common.paths import METRICS, MODELS
 from stages.common.pictures import listed
+from stages.common.tracking import registry, tracking
 from tests.conftest import inside, run
 from tests.test_pipeline import set_param
 

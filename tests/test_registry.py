@@ -8,17 +8,19 @@ import mlflow
 import pandas as pd
 import pytest
 
-from stages.common import formats, params, registry, tracking
-from stages.common.classifier import digest
+from stages.common import params
 from stages.common.errors import StageError
+from stages.common.evaluation.tested import read
+from stages.common.exports import formats
 from stages.common.files import read_csv
+from stages.common.models.classifier import digest
 from stages.common.paths import (
     EXPORT_REPORT,
     METRICS,
     MODELS,
 )
 from stages.common.pictures import decode
-from stages.common.tested import read
+from stages.common.tracking import registry, tracking
 from tests.conftest import run
 from tests.test_pipeline import set_param
 from tests.test_tracking import by_hand, evaluated_again, runs

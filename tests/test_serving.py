@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from stages.common import formats, tracking
+from stages.common.exports import formats
+from stages.common.exports.prediction import classify
 from stages.common.files import read_csv
-from stages.common.prediction import classify
+from stages.common.tracking import tracking
 from tests.conftest import ROOT, inside, run
 
 SECONDS_TO_START = 120

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages import split
-from stages.common import leaks, split_methods
+from stages.common.data import leaks, split_methods
 from stages.common.errors import StageError
 from stages.common.files import write_csv
 from stages.common.pictures import PARTS

@@ -20,9 +20,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from stages import train
-from stages.common import hardware, networks, tensorboard, training
-from stages.common.inputs import Held, Pictures
+from stages.common import hardware
+from stages.common.models import networks
+from stages.common.models.inputs import Held, Pictures
 from stages.common.pictures import listed
+from stages.common.training import tensorboard, training
 from tests.conftest import CLASSES
 from tests.test_fine_tune import extracted, tuned
 

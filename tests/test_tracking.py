@@ -8,8 +8,8 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from stages.common import formats, tracking
 from stages.common.errors import StageError
+from stages.common.exports import formats
 from stages.common.files import read_csv
 from stages.common.paths import (
     HISTORY,
@@ -19,8 +19,9 @@ from stages.common.paths import (
     ROC,
     SPLIT_REPORT,
 )
-from stages.common.runs import PARENT
-from stages.common.store import connect
+from stages.common.tracking import tracking
+from stages.common.tracking.runs import PARENT
+from stages.common.tracking.store import connect
 from tests.conftest import run
 from tests.test_pipeline import set_param
 
@@ -151,7 +152,7 @@ def test_a_training_that_goes_on_with_other_settings_elsewhere_gets_a_run_of_its
 
 def test_a_store_that_is_away_is_named_before_training(pulled, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    with pytest.raises(StageError, match=r"the MLflow store http://127\.0\.0\.1:9 cannot be used"):
+    with pytest.raises(StageError, match=r"the MLflow store http://127\.0\.0\.1:9 does not answer"):
         connect()
 
 

@@ -7,12 +7,13 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax, softmax
 
 from stages import train
-from stages.common import classifier, hardware
-from stages.common.batches import Batches
-from stages.common.calibration import fit_temperature
+from stages.common import hardware
 from stages.common.errors import StageError
 from stages.common.files import read_csv
-from stages.common.inputs import Features
+from stages.common.models import classifier
+from stages.common.models.inputs import Features
+from stages.common.training.batches import Batches
+from stages.common.training.calibration import fit_temperature
 from tests.conftest import descent, session
 
 
@@ -98,7 +99,7 @@ def test_every_optimizer_lowers_the_loss(features, changes):
 
 
 def test_the_optimizers_settings_arrive():
-    from stages.common.training import optimizer
+    from stages.common.training.training import optimizer
 
     nesterov = optimizer(params(optimizer="sgd", momentum=0.9, nesterov=True), 10)
     assert (nesterov.momentum, nesterov.nesterov) == (0.9, True)

@@ -13,11 +13,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stages import train
-from stages.common import checkpoints, hardware, training
-from stages.common.batches import Batches
+from stages.common import hardware
 from stages.common.errors import StageError
-from stages.common.inputs import Pictures
+from stages.common.models.inputs import Pictures
 from stages.common.pictures import decode, listed
+from stages.common.training import checkpoints, training
+from stages.common.training.batches import Batches
 from tests.conftest import CLASSES, descent, run, session
 
 LOSSES = st.lists(st.sampled_from([0.5, 0.7, 0.9, 1.1]), min_size=1, max_size=12)
@@ -119,7 +120,7 @@ def test_a_finished_training_gives_any_epoch_without_training_again(tuning):
     labels = val.numbers(CLASSES)
     expected = {"best": int(np.argmin(history["val_loss"])), "last": 3, 1: 0, 2: 1}
     for keep, model in models.items():
-        from stages.common.calibration import log_loss
+        from stages.common.training.calibration import log_loss
 
         assert log_loss(model.logits(val), labels) == pytest.approx(history["val_loss"][expected[keep]], rel=1e-4)
     assert len({bytes_of(model) for model in models.values()}) == len(set(expected.values()))
@@ -191,7 +192,7 @@ def test_pictures_in_memory_are_those_on_disk(tuning, monkeypatch):
         assert (fresh.rows(some) == held.rows(some)).all()
     pixels = decode(listed("val")[3].path)
     assert (Pictures(listed("val"), (28, 28)).rows(slice(3, 4))[0] == pixels).all()
-    monkeypatch.setattr("stages.common.inputs.SHARE_OF_MEMORY", 0)
+    monkeypatch.setattr("stages.common.models.inputs.SHARE_OF_MEMORY", 0)
     assert Pictures(listed("val"), (28, 28)).hold()._held is None
 
 

@@ -14,11 +14,11 @@ import pytest
 from PIL import Image, ImageOps
 
 from stages import download
-from stages.common import sources
+from stages.common.data import sources
+from stages.common.data.sources import Found
 from stages.common.errors import StageError
 from stages.common.files import write_json
 from stages.common.pictures import decode, named_wrongly
-from stages.common.sources import Found
 from tests.conftest import ROOT, save
 from tests.odd_files import (
     COPIES,
@@ -340,7 +340,7 @@ def test_no_file_takes_more_memory_than_a_picture_may(what, tmp_path):
             stream.truncate(8 * 2**30)  # takes no room on the disk
     script = (
         "import resource; resource.setrlimit(resource.RLIMIT_AS, (3 * 2**30,) * 2)\n"
-        "from pathlib import Path; from stages.common.validation import *\n"
+        "from pathlib import Path; from stages.common.data.validation import *\n"
         f"found = Found('train', 'cat', 'x.png', Path({str(path)!r}))\n"
         "print(check(Job(found, Path('out/x.png'), Bounds(10, 1e8), 1)).reason)\n"
     )

@@ -7,8 +7,8 @@ import mlflow
 import numpy as np
 import pytest
 
-from stages.common import backbone, weights
 from stages.common.errors import StageError
+from stages.common.models import backbone, weights
 from tests.conftest import run
 from tests.test_fine_tune import extracted, tuned
 
@@ -114,7 +114,7 @@ def test_a_network_goes_on_from_an_earlier_model(tuning):
 
 def test_a_model_in_mlflow_is_an_earlier_model(project, tmp_path, monkeypatch):
     """By the run's address, by the model's, and by the name and alias under which it is registered."""
-    from stages.common import tracking
+    from stages.common.tracking import tracking
 
     folder = tmp_path / "copy"
     shutil.copytree(project, folder, symlinks=True)

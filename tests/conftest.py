@@ -247,6 +247,6 @@ def shrink(folder: Path, **train: object) -> None:
     content["download"]["source"] = "folder"
     content["extract"] |= {"image_size": [32, 32], "layers": ["block3_pool"]}
     content["train"] |= {"epochs": 6, "batch_size": 32, **train}
-    content["evaluate"] |= {"bootstrap": 200, "grad_cam": 4}
+    content["evaluate"] |= {"bootstrap": 200, "grad_cam": 4, "mistakes": 4, "label_issues": 4}
     content["export"]["check_pictures"] = 20
     (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))

@@ -13,6 +13,10 @@ from typing import Any, Literal
 from stages.common.errors import StageError
 from stages.common.quiet import silent
 
+# By itself TensorFlow takes oneDNN only on CPUs with AVX-512, and without it a picture's features depend on its place
+# in the batch. Here, since it must stand before anything imports TensorFlow.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
 Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
 
 

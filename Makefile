@@ -35,8 +35,11 @@ page: .venv/installed  ## try the exported model in a browser
 
 # Two processes share two cores: more threads of OpenBLAS would only wait for each other, a third of the time.
 test test-full: export OPENBLAS_NUM_THREADS = 1
+# Hundreds of processes would each compile the stages anew where this is set.
+test test-full: export PYTHONDONTWRITEBYTECODE =
+test: MARK = not full and not gpu
 test: .venv/installed-dev lint  ## linter, types, and the tests that need no service and little time
-	python -m pytest -n 2 --dist loadfile
+	python -m pytest -n 2 --dist worksteal -m "$(MARK)"
 
 test-full: .venv/installed-dev  ## the tests that need services or much time
 	python -m pytest -n 2 --dist worksteal -m full

@@ -1,4 +1,6 @@
+import os
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -132,6 +134,17 @@ def test_work_on_all_cores_is_in_order_and_lazy():
     assert len(taken) < 5000
     results.close()
     assert list(on_all_cores(abs, range(300))) == list(range(300))
+
+
+def slowly(number):
+    time.sleep(0.01)
+    return number, os.getpid()
+
+
+def test_long_work_goes_to_other_processes_and_stays_in_order():
+    numbers, processes = zip(*on_all_cores(slowly, iter(range(600))), strict=True)
+    assert numbers == tuple(range(600))
+    assert processes[0] == os.getpid() not in processes[300:]
 
 
 def test_an_error_in_the_source_comes_through():

@@ -1,7 +1,9 @@
 """Work on all cores, in order, without reading ahead of it."""
 
+import math
 import multiprocessing
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -14,6 +16,7 @@ from stages.common.errors import StageError
 T = TypeVar("T")
 R = TypeVar("R")
 CHUNK = 64  # items that travel to a process together
+ALONE = 1.0  # seconds
 
 
 def cores() -> int:
@@ -24,12 +27,19 @@ def cores() -> int:
 def on_all_cores(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     """`map(function, items)` in one process a core; of `items` only a few chunks are in memory at a time.
 
-    Processes are spawned, not forked: TensorFlow's threads do not survive a fork.
+    What a second is enough for is done in this process, since others take longer than that to begin. They are spawned,
+    not forked: TensorFlow's threads do not survive a fork.
 
     Raises:
         StageError: a process was killed from outside.
     """
     todo = iter(items)
+    end = math.inf
+    while time.monotonic() < end:
+        if not (chunk := list(islice(todo, CHUNK))):
+            return
+        yield from _each(function, chunk)
+        end = min(end, time.monotonic() + ALONE)  # from the first chunk on, which may have to import something
     with ProcessPoolExecutor(cores(), multiprocessing.get_context("spawn")) as pool:
         pending: deque[Future[list[R]]] = deque()
         try:

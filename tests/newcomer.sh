@@ -12,7 +12,8 @@ source .venv/bin/activate
 dvc add -q data/pictures
 sed -i -e 's/^  source: tfds /  source: folder /' -e 's|^  path: data/incoming |  path: data/pictures |' \
   -e 's/^  limit_per_class: 2400 /  limit_per_class: null /' -e 's/^  near_duplicates: 0.95 /  near_duplicates: 0.9 /' \
-  -e 's/^    type: dense /    type: rbf_svm /' params.yaml
+  -e 's/^  image_size: \[64, 64\] /  image_size: [224, 224] /' -e 's/^  layers: \[block4_pool\] /  layers: [block5_pool] /' \
+  -e '/^extract:/,/^train:/s/^  pooling: flatten /  pooling: avg /' -e 's/^    type: dense /    type: rbf_svm /' params.yaml
 make run
 git add -A && git commit -qm "Run on our pictures"
 

@@ -13,7 +13,7 @@ from tests.servers import page_of_mlflow
 
 pytestmark = pytest.mark.full
 
-KINDS, PICTURES, MORE = 5, 60, 4
+KINDS, PICTURES, MORE = 3, 40, 4
 
 
 def digits(folder: Path, first: int, count: int) -> None:
@@ -92,7 +92,7 @@ def test_the_runs_are_side_by_side_in_a_browser(afternoon, window):
     with page_of_mlflow(folder) as address:
         page, _, _ = window(1800)
         page.goto(link.replace("http://127.0.0.1:5000", address))
-        expect(page.get_by_text("VGG16 block4_pool + rbf_svm", exact=True)).to_have_count(2)
+        expect(page.get_by_text("VGG16 block5_pool + rbf_svm", exact=True)).to_have_count(2)
         expect(page.get_by_text("trees", exact=True)).to_be_visible()
         page.screenshot(path=folder.parent / "table.png")
         page.goto("about:blank")

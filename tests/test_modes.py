@@ -106,7 +106,11 @@ def formats_of(name):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if mode[-1] else pytest.mark.full) for name, mode in MODES.items()]
+    "name",
+    [
+        pytest.param(name, marks=[] if mode[-1] else [pytest.mark.full, pytest.mark.table])
+        for name, mode in MODES.items()
+    ],
 )
 def test_a_mode_runs_whole(project, tmp_path, name):
     changes, stages, least, _ = MODES[name]

@@ -281,6 +281,7 @@ SMALL = {
 
 
 @pytest.mark.full
+@pytest.mark.table
 @pytest.mark.parametrize("name", NAMES)
 def test_every_recipe_runs_whole(pictures, tmp_path, name):
     folder = clone(tmp_path / "darkroom")

@@ -192,7 +192,8 @@ def halted(process):
             if known.execute("select count(*) from trials where state = 'RUNNING'").fetchone()[0]:
                 return
         process.send_signal(signal.SIGCONT)
-        time.sleep(0.05)
+        time.sleep(0.01)
+    raise AssertionError("it ended before it was seen in a trial")
 
 
 @pytest.mark.full
@@ -209,7 +210,7 @@ def test_a_sweep_that_is_killed_goes_on_as_if_it_had_not_been(place):
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGCONT)
         said = process.stdout.read()
-    assert process.returncode == 130
+    assert process.returncode == 130, said
     done = int(re.search(r"sweep: stopped after (\d) trials, which are kept. The same command goes on", said)[1])
     assert done == len(told(place)) >= 4
     assert "Traceback" not in said

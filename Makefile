@@ -11,19 +11,19 @@ help:  ## this list
 
 run: .venv/installed  ## set up, run the pipeline, say what came out
 	dvc repro
-	@python -m stages.summary
+	@python -m darkroom summary
 
 advise: .venv/installed  ## say which training to start with on these pictures, and why
 	@dvc repro -q extract
-	@python -m stages.advise
+	@python -m darkroom advise
 
 recipe: .venv/installed  ## run a known-good experiment: NAME=… SET="key=value …" EXP=…; without NAME, list them
-	@python -m stages.recipe $(NAME) $(SET) $(if $(EXP),--exp $(EXP))
-	@$(if $(NAME),python -m stages.summary)
+	@python -m darkroom recipe $(NAME) $(SET) $(if $(EXP),--exp $(EXP))
+	@$(if $(NAME),python -m darkroom summary)
 
 sweep: .venv/installed  ## search for a better head on the features: NAME=… ARGS="--trials 50 --heads dense,rbf_svm"
 	@dvc repro -q extract
-	@python -m stages.sweep $(NAME) $(ARGS)
+	@python -m darkroom sweep $(NAME) $(ARGS)
 
 # Of the figures, those that people compare by; of the params those that differ; no hashes of files.
 COLUMNS := Experiment|Created|State|accuracy(_low|_high|_val)?|log_loss|macro_f1|ece
@@ -31,7 +31,7 @@ experiments: .venv/installed  ## a table of DVC's experiments, and what differs 
 	@dvc exp show --only-changed --precision 4 --drop '.*/|^(?!($(COLUMNS))$$)[^.]*$$'
 
 page: .venv/installed  ## try the exported model in a browser
-	@python -m stages.page
+	@python -m darkroom page
 
 # Two processes share two cores: more threads of OpenBLAS would only wait for each other, a third of the time.
 test test-full: export OPENBLAS_NUM_THREADS = 1

@@ -13,18 +13,19 @@ import time
 import keras
 import numpy as np
 
-from stages.common import hardware, params
-from stages.common.models import backbone, cut, heads
-from stages.common.models.inputs import Features, Held, Inputs, Pictures
-from stages.common.paths import EXTRACT_REPORT, FEATURES
-from stages.common.pictures import listed
-from stages.common.training import fine_tuning
-from stages.common.training.batches import Batches
+from darkroom.backbones import keras_apps
+from darkroom.core import params, runtime
+from darkroom.core.paths import EXTRACT_REPORT, FEATURES
+from darkroom.images.folders import listed
+from darkroom.models import heads, split_point
+from darkroom.models.inputs import Features, Held, Inputs, Pictures
+from darkroom.train import fine_tuning
+from darkroom.train.batches import Batches
 
 
 def main() -> None:
     """Print a row of a Markdown table for each precision."""
-    hardware.prepare(42)
+    runtime.prepare(42)
     extracted = json.loads(EXTRACT_REPORT.read_text())
     section = params.check(params.load())["train"]
     size = (extracted["image_size"][0], extracted["image_size"][1])
@@ -37,13 +38,13 @@ def main() -> None:
     for precision in ("float32", "mixed_bfloat16"):
         seconds = {}
         for kind, inputs in rows.items():
-            whole = backbone.network(extracted["backbone"], size, precision)
+            whole = keras_apps.network(extracted["backbone"], size, precision)
             plan = fine_tuning.plan(whole, section.fine_tune, extracted)
             for layer in whole.layers:
                 layer.trainable = layer.name in plan.trained
             start = plan.below if kind == "cut" else None
-            begin, maps = cut.entry(whole, extracted["backbone"], start)
-            pooled = cut.features(whole, start, plan.top, section.fine_tune.pooling, maps, plan.below)
+            begin, maps = split_point.entry(whole, extracted["backbone"], start)
+            pooled = split_point.features(whole, start, plan.top, section.fine_tune.pooling, maps, plan.below)
             seconds[kind] = epoch(begin, pooled, inputs, section)
         print(
             f"| {precision} | {len(which)} | {seconds['whole']:.1f} | {seconds['cut']:.1f} | "

@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from darkroom.augment.transforms import PRESETS
+from darkroom.download import inspection
+from darkroom.download.sources import visible
+from darkroom.images.decode import decode
 from stages import augment
-from stages.common.data import inspection
-from stages.common.data.sources import visible
-from stages.common.data.transforms import PRESETS
-from stages.common.pictures import decode
 
 
 def cleanvision(paths: list[Path]) -> None:

@@ -12,18 +12,18 @@ import tempfile
 import time
 from pathlib import Path
 
+from darkroom.core import params, runtime
+from darkroom.core.paths import EXTRACT_REPORT, FEATURES
+from darkroom.models.inputs import Features
+from darkroom.train.calibration import fit_temperature, log_loss
 from stages import train
-from stages.common import hardware, params
-from stages.common.models.inputs import Features
-from stages.common.paths import EXTRACT_REPORT, FEATURES
-from stages.common.training.calibration import fit_temperature, log_loss
 
 
 def main() -> None:
     """Print a row of a Markdown table for each head."""
-    hardware.prepare(42)
-    from stages.common.models import heads
-    from stages.common.training.training import Session
+    runtime.prepare(42)
+    from darkroom.models import heads
+    from darkroom.train.loop import Session
 
     extracted = json.loads(EXTRACT_REPORT.read_text())
     rows, val = (Features(FEATURES, part, extracted["layers"]) for part in ("train", "val"))
@@ -39,7 +39,7 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for kind in sys.argv[1:] or heads.STEPS:
         settings = train.Params(**{**section, "head": {**section["head"], "type": kind}})
-        hardware.prepare(42)
+        runtime.prepare(42)
         with tempfile.TemporaryDirectory() as folder:
             session = Session(42, Path(folder), lambda *_: None)
             started = time.perf_counter()

@@ -18,11 +18,11 @@ from sklearn.kernel_approximation import Nystroem
 from sklearn.metrics import average_precision_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from stages.common.evaluation import label_noise
-from stages.common.models.inputs import Features
-from stages.common.paths import EXTRACT_REPORT, FEATURES, SPLIT
-from stages.common.pictures import PARTS
-from stages.common.seeds import stream
+from darkroom.core.paths import EXTRACT_REPORT, FEATURES, SPLIT
+from darkroom.core.seeds import stream
+from darkroom.evaluate import label_noise
+from darkroom.images.folders import PARTS
+from darkroom.models.inputs import Features
 
 SHARE = 0.05
 NEIGHBOURS = 20

@@ -15,18 +15,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from stages.common import hardware
-from stages.common.models import networks
-from stages.common.models.inputs import Pictures
-from stages.common.pictures import listed
-from stages.common.training.batches import Batches
-from stages.common.training.train_params import Descent
+from darkroom.core import runtime
+from darkroom.images.folders import listed
+from darkroom.models import networks
+from darkroom.models.inputs import Pictures
+from darkroom.train.batches import Batches
+from darkroom.train.params import Descent
 
 
 def main() -> None:
     """Print a row of a Markdown table for each way; the ratio is to plain Keras."""
     count, size = (int(text) for text in (sys.argv[1:] + ["12800", "64"][len(sys.argv) - 1 :])[:2])
-    hardware.prepare(42)
+    runtime.prepare(42)
     every = listed("train")
     chosen = [every[row] for row in np.unique(np.linspace(0, len(every) - 1, count).astype(int))]
     pictures = Pictures(chosen, (28, 28)).hold()

@@ -13,12 +13,12 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from stages import predict
-from stages.common.exports import formats
-from stages.common.exports.formats import Exported
-from stages.common.exports.prediction import classify
-from stages.common.paths import EXPORTS
-from stages.common.pictures import decode
+from darkroom.commands.predict import command as predict
+from darkroom.core.paths import EXPORTS
+from darkroom.images.decode import decode
+from darkroom.inference import formats
+from darkroom.inference.formats import Exported
+from darkroom.inference.predictor import classify
 
 
 def one_by_one(exported: Exported, paths: list[Path]) -> None:

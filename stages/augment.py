@@ -10,31 +10,26 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from pydantic import Field
 
-from stages.common import hardware, seeds
-from stages.common.data import sheets
-from stages.common.data.transforms import Changes, Transforms, change
-from stages.common.files import sha256, whole_file, whole_folder, write_csv, write_json
-from stages.common.parallel import cores
-from stages.common.params import Base
-from stages.common.paths import AUGMENT_REPORT, AUGMENT_SHEET, AUGMENTED, LEFT_OUT, SPLIT
-from stages.common.pictures import decode, labelled
-from stages.common.progress import progress
-from stages.common.stage import run
+from darkroom.augment.params import Params
+from darkroom.augment.transforms import Transforms, change
+from darkroom.core import runtime, seeds
+from darkroom.core.files import whole_file, whole_folder, write_csv, write_json
+from darkroom.core.hashing import sha256
+from darkroom.core.parallel import cores
+from darkroom.core.params import Base
+from darkroom.core.paths import AUGMENT_REPORT, AUGMENT_SHEET, AUGMENTED, LEFT_OUT, SPLIT
+from darkroom.core.terminal import progress
+from darkroom.drawing import contact_sheets
+from darkroom.images.decode import decode
+from darkroom.images.folders import labelled
+from darkroom.pipeline.script import run
 
 CHUNK = 32  # pictures that a thread takes at a time
 PIXELS = 2**20  # of the pictures that go through the transforms together
-
-
-class Params(Changes):
-    """Section `augment` of params.yaml."""
-
-    target: Literal["max", "none"] | Annotated[int, Field(ge=1)]
-    undersample: bool = False
 
 
 class Job(NamedTuple):
@@ -88,7 +83,7 @@ def make(jobs: list[Job], transforms: Transforms, seed: int) -> None:
     """Make the pictures on all cores; what is drawn depends on content, seed and number alone."""
     if not jobs:
         return  # and no need of TensorFlow
-    hardware.import_tensorflow()
+    runtime.import_tensorflow()
     chunks = [jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK)]
     with ThreadPoolExecutor(cores()) as pool:
         done = pool.map(lambda chunk: _make(chunk, transforms, seed), chunks)
@@ -122,12 +117,12 @@ def _change(together: list[tuple[Job, np.ndarray]], transforms: Transforms, seed
 
 def sheet(jobs: dict[str, list[Job]], pairs: int = 5, most: int = 100) -> None:
     """A row for each class that was added to, or for some: pictures, each with one that was made from it."""
-    labels = sheets.spread([label for label, planned in jobs.items() if planned], most)
-    shown = {label: sheets.spread(jobs[label], pairs) for label in labels}
+    labels = contact_sheets.spread([label for label, planned in jobs.items() if planned], most)
+    shown = {label: contact_sheets.spread(jobs[label], pairs) for label in labels}
     rows = [[path for job in chosen for path in (job.source, job.target)] for chosen in shown.values()]
     titles = [f"{label}: before, after; before, after…" for label in shown]
     with whole_file(AUGMENT_SHEET) as partial:
-        sheets.contact_sheet(rows or [[]], titles or ["No new pictures."], partial)
+        contact_sheets.contact_sheet(rows or [[]], titles or ["No new pictures."], partial)
 
 
 if __name__ == "__main__":

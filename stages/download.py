@@ -11,65 +11,22 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field, field_validator
-
-from stages.common.data import archives, inspection, rows, sheets, sources
-from stages.common.data.fetch import fetch, verify
-from stages.common.data.sources import Found, safe
-from stages.common.data.validation import Bounds, beyond_limit, check, copies, jobs
-from stages.common.errors import StageError
-from stages.common.files import scratch_folder, whole_folder, write_csv, write_json
-from stages.common.folder_md5 import folder_md5
-from stages.common.parallel import on_all_cores
-from stages.common.params import Base, Section
-from stages.common.paths import DATASET_PLOTS, DATASET_REPORT, GROUPS, ISSUES, RAW
-from stages.common.pictures import PARTS, labelled
-from stages.common.stage import run
-
-
-class Csv(Section):
-    """How the rows of source csv are to be read."""
-
-    shape: list[Annotated[int, Field(ge=1)]] = Field(default=[28, 28], min_length=2, max_length=3)
-    header: bool = False
-
-    @field_validator("shape")
-    @classmethod
-    def _grey_or_colour(cls, shape: list[int]) -> list[int]:
-        if shape[2:] not in ([], [3]):
-            raise ValueError("it must be [height, width] for grey or [height, width, 3] for colour")
-        return shape
-
-
-class Params(Section):
-    """Section `download` of params.yaml."""
-
-    source: Literal["tfds", "folder", "archive", "csv", "idx"]
-    name: str = Field(min_length=1)
-    data_dir: str | None = None
-    manual_dir: str | None = None
-    path: str = Field(min_length=1)
-    url: str | None = None
-    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
-    unpacked_gb: float = Field(50, gt=0)
-    unpacked_files: int = Field(1_000_000, ge=1)
-    csv: Csv = Csv()
-    classes: list[str] | dict[str, str] | None = None
-    limit_per_class: int | None = Field(ge=2)
-    on_bad: Literal["drop", "fail"]
-    min_side: int = Field(10, ge=1)
-    max_megapixels: float = Field(100, gt=0)
-    near_duplicates: float | None = Field(0.95, gt=0, le=1)
-
-    @field_validator("classes")
-    @classmethod
-    def _names(cls, classes: list[str] | dict[str, str] | None) -> list[str] | dict[str, str] | None:
-        for name in classes.values() if isinstance(classes, dict) else ():
-            if safe(name) != name:
-                raise ValueError(f"{name!r} cannot be a folder's name: {safe(name)!r} can")
-        return classes
+from darkroom.core.errors import UserError
+from darkroom.core.files import scratch_folder, whole_folder, write_csv, write_json
+from darkroom.core.hashing import folder_md5
+from darkroom.core.parallel import on_all_cores
+from darkroom.core.params import Base
+from darkroom.core.paths import DATASET_PLOTS, DATASET_REPORT, GROUPS, ISSUES, RAW
+from darkroom.download import archives, inspection, sources, tables
+from darkroom.download import plots as dataset_plots
+from darkroom.download.http import fetch, verify
+from darkroom.download.params import Params
+from darkroom.download.sources import Found
+from darkroom.download.validation import Bounds, beyond_limit, check, copies, jobs
+from darkroom.images.folders import PARTS, labelled
+from darkroom.pipeline.script import run
 
 
 def main(base: Base, params: Params) -> None:
@@ -88,7 +45,7 @@ def main(base: Base, params: Params) -> None:
 def find(params: Params, scratch: ExitStack) -> Iterator[Found]:
     """What the source has; an archive is unpacked into a folder that lasts as long as `scratch`."""
     if params.source == "tfds":
-        return sources.from_tfds(params.name, params.data_dir, params.manual_dir)
+        return sources.from_tfds(str(params.name), params.data_dir, params.manual_dir)
     path = fetch(params.url, params.sha256) if params.url else Path(params.path)
     if path.is_file() and not params.url:
         verify(path, params.sha256, str(path))
@@ -96,8 +53,8 @@ def find(params: Params, scratch: ExitStack) -> Iterator[Found]:
         limits = archives.Limits(int(params.unpacked_gb * 1e9), params.unpacked_files)
         path = archives.unpack(path, scratch.enter_context(scratch_folder(RAW)), limits)
     if params.source == "csv":
-        return rows.from_csv(path, tuple(params.csv.shape), params.csv.header)
-    return rows.from_idx(path) if params.source == "idx" else sources.from_folder(path)
+        return tables.from_csv(path, tuple(params.csv.shape), params.csv.header)
+    return tables.from_idx(path) if params.source == "idx" else sources.from_folder(path)
 
 
 def keep(found: Iterable[Found], folder: Path, params: Params, seed: int) -> dict[str, Any]:
@@ -108,7 +65,7 @@ def keep(found: Iterable[Found], folder: Path, params: Params, seed: int) -> dic
     train; official val and test stay whole.
 
     Raises:
-        StageError: a bad picture with `on_bad` fail, a class without a good one, or a class that is not there.
+        UserError: a bad picture with `on_bad` fail, a class without a good one, or a class that is not there.
     """
     others: Counter[str] = Counter()
     chosen = sources.choose(found, params.classes, others)
@@ -119,7 +76,7 @@ def keep(found: Iterable[Found], folder: Path, params: Params, seed: int) -> dic
     bad = {item.target: item.reason for item in checked if item.reason} | two_labels
     if params.on_bad == "fail" and bad:
         first = min(bad)
-        raise StageError(f"{first.relative_to(folder)}: {bad[first]} (download.on_bad is fail).")
+        raise UserError(f"{first.relative_to(folder)}: {bad[first]} (download.on_bad is fail).")
     reasons = bad | twins
     dropped = sorted((target.relative_to(folder).as_posix(), reason) for target, reason in reasons.items())
     left = {target: item for target, item in good.items() if target not in reasons}
@@ -130,9 +87,9 @@ def keep(found: Iterable[Found], folder: Path, params: Params, seed: int) -> dic
     counts = Counter(item.label for item in kept)
     if empty := sorted({item.label for item in checked if item.label} - set(counts)):
         reason = next(reason for path, reason in dropped if f"/{empty[0]}/" in path)
-        raise StageError(f"class {empty[0]} has no good picture ({reason}): add some, or choose download.classes.")
+        raise UserError(f"class {empty[0]} has no good picture ({reason}): add some, or choose download.classes.")
     if not counts:
-        raise StageError("the source holds no pictures in class folders: check download.path.")
+        raise UserError("the source holds no pictures in class folders: check download.path.")
     if len(kept) + len(dropped) + len(beyond) != len(checked):
         raise AssertionError("a picture was lost")
     return {
@@ -162,7 +119,7 @@ def describe(folder: Path, least: float | None) -> dict[str, Any]:
     issues = inspection.issues(looks)
     write_csv(ISSUES, ("picture", "issue"), [(names[row], issue) for issue in issues for row in issues[issue]])
     with whole_folder(DATASET_PLOTS) as plots:
-        sheets.data_set(pictures, [(item.width, item.height) for item in looks], plots)
+        dataset_plots.data_set(pictures, [(item.width, item.height) for item in looks], plots)
     return {
         "issues": {issue: len(found) for issue, found in issues.items()},
         "near_duplicate_groups": len(groups),

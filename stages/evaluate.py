@@ -12,45 +12,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import Field
 
-from stages.common import hardware, paths, seeds
-from stages.common.evaluation.wilson import wilson
-from stages.common.files import read_csv, whole_folder, write_json
-from stages.common.models.classifier import Classifier, digest
-from stages.common.params import Base, Section
-from stages.common.pictures import PARTS
-from stages.common.stage import run
-from stages.common.tracking import tracking
+from darkroom.core import paths, runtime, seeds
+from darkroom.core.files import read_csv, whole_folder, write_json
+from darkroom.core.model_spec import model_sha256
+from darkroom.core.params import Base
+from darkroom.evaluate.intervals import wilson
+from darkroom.evaluate.params import Params
+from darkroom.images.folders import PARTS
+from darkroom.models.classifier import Classifier
+from darkroom.pipeline.script import run
+from darkroom.tracking import pipeline_log, store
 
 if TYPE_CHECKING:
-    from stages.common.evaluation.label_noise import Suspect
-    from stages.common.evaluation.measures import Predictions
-    from stages.common.evaluation.tables import Tables
-
-
-class Params(Section):
-    """Section `evaluate` of params.yaml."""
-
-    mistakes: int = Field(ge=0, le=600)
-    bootstrap: int = Field(ge=100)
-    grad_cam: int = Field(ge=0, le=300)
-    label_issues: int = Field(ge=0, le=600)
+    from darkroom.evaluate.label_noise import Suspect
+    from darkroom.evaluate.metrics import Predictions
+    from darkroom.evaluate.tables import Tables
 
 
 def main(base: Base, params: Params) -> None:
     """Predict, measure, draw, write, and add all of it to the model's run."""
     started = time.monotonic()
-    hardware.prepare(base.seed)
+    runtime.prepare(base.seed)
     model = Classifier.load(paths.MODELS)
     said = {part: predict(model, part) for part in PARTS}
     suspects = None
     if params.label_issues:
-        from stages.common.evaluation import label_noise
+        from darkroom.evaluate import label_noise
 
         suspects = label_noise.suspects(model, base.seed)
-    figures = evaluate(model, digest(paths.MODELS), said, suspects, params, base.seed)
-    tracking.excused(lambda: tracking.log_evaluation(time.monotonic() - started))
+    figures = evaluate(model, model_sha256(paths.MODELS), said, suspects, params, base.seed)
+    store.excused(lambda: pipeline_log.log_evaluation(time.monotonic() - started))
     low, high = figures["accuracy_low"], figures["accuracy_high"]
     print(f"evaluate: accuracy {figures['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}); {paths.REPORT}")
 
@@ -76,18 +68,18 @@ def evaluate(
     Returns:
         The figures of metrics.json.
     """
-    from stages.common.evaluation import bootstrap, galleries, report, tables
+    from darkroom.evaluate import bootstrap, galleries, report, tables
 
     test, found = said["test"], suspects or []
     resamples = bootstrap.affordable(params.bootstrap, *test.probabilities.shape)
-    figures = {"model_sha256": sha256} | measure(said, model.temperature, resamples, seed)
+    figures = {"model_sha256": sha256} | measure(said, model.spec.temperature, resamples, seed)
     if suspects is not None:
         figures["label_issues"] = len(suspects)
-    tested = tables.of(test, model.temperature, model.classes)
+    tested = tables.of(test, model.spec.temperature, model.spec.classes)
     with whole_folder(paths.PLOTS) as folder:
         draw(model, test, tested, folder)
-        galleries.mistakes(test, model.classes, params.mistakes, folder / "mistakes.png")
-        galleries.doubts(test, model.classes, params.mistakes, folder / "doubts.png")
+        galleries.mistakes(test, model.spec.classes, params.mistakes, folder / "mistakes.png")
+        galleries.doubts(test, model.spec.classes, params.mistakes, folder / "doubts.png")
         galleries.suspects(found[: params.label_issues], folder / "label_issues.png")
         no_grad_cam = galleries.grad_cam(model, test, params.grad_cam, seed, folder / "grad_cam.png")
     tables.write(tested, test, found)
@@ -101,15 +93,16 @@ def predict(model: Classifier, part: str) -> "Predictions":
     """What the model says of a split: the float32 probabilities that the exported model gives, made to add up to 1."""
     from scipy.special import softmax
 
-    from stages.common.evaluation.measures import Predictions
+    from darkroom.evaluate.metrics import Predictions
 
     inputs = model.inputs(part)
     logits = model.logits(inputs)
     given = [
-        softmax(logits / np.float32(temperature), axis=1).astype(np.float64) for temperature in (1, model.temperature)
+        softmax(logits / np.float32(temperature), axis=1).astype(np.float64)
+        for temperature in (1, model.spec.temperature)
     ]
     plain, calibrated = (probabilities / probabilities.sum(axis=1, keepdims=True) for probabilities in given)
-    return Predictions(inputs.paths, inputs.numbers(model.classes), plain, calibrated)
+    return Predictions(inputs.paths, inputs.numbers(model.spec.classes), plain, calibrated)
 
 
 def measure(said: Mapping[str, "Predictions"], temperature: float, resamples: int, seed: int) -> dict[str, Any]:
@@ -121,7 +114,8 @@ def measure(said: Mapping[str, "Predictions"], temperature: float, resamples: in
         resamples: of the test pictures, for the intervals.
         seed: draws them.
     """
-    from stages.common.evaluation import bootstrap, measures
+    from darkroom.evaluate import bootstrap
+    from darkroom.evaluate import metrics as measures
 
     test = said["test"]
     count, values = len(test.labels), measures.headline(test.labels, test.probabilities)
@@ -145,12 +139,12 @@ def measure(said: Mapping[str, "Predictions"], temperature: float, resamples: in
 
 def draw(model: Classifier, test: "Predictions", tested: "Tables", folder: Path) -> None:
     """Plots of the figures."""
-    from stages.common.evaluation import plots
+    from darkroom.evaluate import plots
 
-    plots.confusion(test.labels, test.probabilities.argmax(axis=1), model.classes, folder)
+    plots.confusion(test.labels, test.probabilities.argmax(axis=1), model.spec.classes, folder)
     plots.per_class(tested.scores, folder / "per_class.png")
     plots.reliability(tested.bins, folder / "reliability.png")
-    plots.curves(read_csv(paths.HISTORY), model.settings["epoch"], folder / "curves.png")
+    plots.curves(read_csv(paths.HISTORY), model.spec.epoch, folder / "curves.png")
     if tested.roc:
         plots.roc(tested.roc, folder / "roc.png")
         plots.precision_recall(tested.precision_recall, folder / "precision_recall.png")

@@ -6,67 +6,19 @@ Writes  data/split/{train,val,test}/<class>/, reports/split.csv (picture, class,
 Params  base.seed, split
 """
 
-import math
-import re
 from collections import Counter
 from pathlib import Path
-from typing import Literal
 
-from pydantic import Field, ValidationInfo, field_validator
-
-from stages.common.data import leaks, split_methods
-from stages.common.data.leaks import Assignment
-from stages.common.errors import StageError
-from stages.common.files import link_or_copy, read_csv, whole_folder, write_csv, write_json
-from stages.common.params import Base, Section
-from stages.common.paths import GROUPS, RAW, SPLIT, SPLIT_REPORT, SPLIT_SUMMARY
-from stages.common.pictures import PARTS, labelled
-from stages.common.stage import run
-
-
-class Params(Section):
-    """Section `split` of params.yaml."""
-
-    method: Literal["ratio", "fixed", "kfold", "ordered", "stable"]
-    ratio: list[float] = Field(min_length=3, max_length=3)
-    fixed: list[int] | None = Field(None, min_length=2, max_length=2, validate_default=True)
-    folds: int = Field(5, ge=2)
-    fold: int = Field(1, ge=1)
-    hold_out: Literal["last", "first"] = "last"
-    group: str | None = None
-    near_duplicates_together: bool = True
-
-    @field_validator("ratio")
-    @classmethod
-    def _shares(cls, ratio: list[float]) -> list[float]:
-        if min(ratio) < 0 or ratio[0] == 0 or not math.isclose(sum(ratio), 1, abs_tol=1e-6):
-            raise ValueError("train, val and test must be shares that add up to 1, the first more than 0")
-        return ratio
-
-    @field_validator("fixed")
-    @classmethod
-    def _numbers(cls, fixed: list[int] | None, info: ValidationInfo) -> list[int] | None:
-        if (fixed is None and info.data.get("method") == "fixed") or (fixed and min(fixed) < 1):
-            raise ValueError(
-                "method fixed needs the numbers of pictures of each class for val and test, such as [50, 100]"
-            )
-        return fixed
-
-    @field_validator("fold")
-    @classmethod
-    def _one_of(cls, fold: int, info: ValidationInfo) -> int:
-        if fold > info.data.get("folds", fold):
-            raise ValueError(f"the folds are 1 to {info.data['folds']}")
-        return fold
-
-    @field_validator("group")
-    @classmethod
-    def _pattern(cls, group: str | None) -> str | None:
-        try:
-            re.compile(group or "")
-        except re.error as error:
-            raise ValueError(f"it is no regular expression ({error})") from None
-        return group
+from darkroom.core.errors import UserError
+from darkroom.core.files import link_or_copy, read_csv, whole_folder, write_csv, write_json
+from darkroom.core.params import Base
+from darkroom.core.paths import GROUPS, RAW, SPLIT, SPLIT_REPORT, SPLIT_SUMMARY
+from darkroom.images.folders import PARTS, labelled
+from darkroom.pipeline.script import run
+from darkroom.split import groups as leaks
+from darkroom.split import methods
+from darkroom.split.groups import Assignment
+from darkroom.split.params import Params
 
 
 def main(base: Base, params: Params) -> None:
@@ -75,7 +27,7 @@ def main(base: Base, params: Params) -> None:
     assignment, gone, together = split(RAW, rows, params, base.seed)
     counts = check(assignment)
     if len(gone) > len(assignment):
-        raise StageError(
+        raise UserError(
             f"{len(gone):,} pictures are left out, since twins are held out, and only {len(assignment):,} are used: "
             "give split.group, which keeps such pictures together, or use another split.method."
         )
@@ -120,10 +72,10 @@ def split(
     ]
     official = [part for part in PARTS[1:] if (raw / part).is_dir()]
     if params.method == "kfold" and "val" in official:
-        raise StageError("split.method kfold makes val itself, but the pictures come with an official val: use ratio.")
+        raise UserError("split.method kfold makes val itself, but the pictures come with an official val: use ratio.")
     unnamed = [name for name in names if params.group and not leaks.named(params.group, name)]
     if unnamed == names:
-        raise StageError(f"split.group {params.group} is in no picture's name, such as {names[0].rsplit('/', 1)[1]}.")
+        raise UserError(f"split.group {params.group} is in no picture's name, such as {names[0].rsplit('/', 1)[1]}.")
     if unnamed:
         print(f"split: {len(unnamed):,} pictures have no match of split.group in their names, such as {unnamed[0]}")
     near = {name: row["group"] for name, row in rows.items()} if params.near_duplicates_together else {}
@@ -135,13 +87,13 @@ def split(
     numbers = {part: number for part, number in numbers.items() if part not in official}
     if params.method == "stable":
         keys = {name: leaks.named(params.group, name) or rows[name]["hash"] for name in drawn}
-        assignment = split_methods.by_hash(keys, shares, seed)
+        assignment = methods.by_hash(keys, shares, seed)
     elif params.method == "ordered":
-        assignment = split_methods.by_order(drawn, shares, numbers, params.hold_out)
+        assignment = methods.by_order(drawn, shares, numbers, params.hold_out)
     else:
         fold = (params.folds, params.fold) if params.method == "kfold" else None
         numbers = numbers if params.method == "fixed" else {}
-        assignment = split_methods.by_split_folders(raw / "train", shares, numbers, fold, together, seed)
+        assignment = methods.by_split_folders(raw / "train", shares, numbers, fold, together, seed)
     assignment |= {name: name.split("/")[0] for name in names if not name.startswith("train/")}
     gone = leaks.mend(assignment, together, official, move=params.method != "stable")
     leaks.check(assignment, together)
@@ -152,7 +104,7 @@ def check(assignment: Assignment) -> dict[str, dict[str, int]]:
     """Pictures of each class in each part.
 
     Raises:
-        StageError: a class has no picture in a part, since it is too small or an official part has classes of its own.
+        UserError: a class has no picture in a part, since it is too small or an official part has classes of its own.
     """
     counts = Counter((name.split("/")[1], part) for name, part in assignment.items())
     classes = sorted({label for label, _ in counts})
@@ -160,12 +112,12 @@ def check(assignment: Assignment) -> dict[str, dict[str, int]]:
     for label, row in table.items():
         for part in PARTS:
             if not row[part]:
-                raise StageError(
+                raise UserError(
                     f"class {label} has {sum(row.values())} pictures and none of them falls into {part}: add pictures, "
                     "change the split section of params.yaml in that part's favour, or remove the class."
                 )
     if len(classes) < 2:
-        raise StageError(f"there is only the class {classes[0]}: a classifier needs at least two.")
+        raise UserError(f"there is only the class {classes[0]}: a classifier needs at least two.")
     return table
 
 

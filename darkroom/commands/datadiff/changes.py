@@ -1,0 +1,69 @@
+"""What leads from one version of the data to another, picture by picture."""
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+from darkroom.commands.datadiff.versions import Picture
+
+KINDS = ("label changed", "added", "removed", "renamed", "split changed")
+# Pictures with the same content are matched where label and name are the same, then where the label is, then any.
+KEYS: tuple[Callable[[Picture], Hashable], ...] = (
+    lambda picture: (picture.md5, picture.label, picture.name),
+    lambda picture: (picture.md5, picture.label),
+    lambda picture: picture.md5,
+)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A picture of A and what it is in B; None where it is not there."""
+
+    before: Picture | None
+    after: Picture | None
+
+    @property
+    def kinds(self) -> list[str]:
+        """In which ways it changed, of KINDS; a renamed or relabelled picture may have changed its split, too."""
+        a, b = self.before, self.after
+        if a is None or b is None:
+            return ["added" if a is None else "removed"]
+        place = "label changed" if a.label != b.label else "renamed" if a.name != b.name else None
+        return [kind for kind in (place, "split changed" if a.split != b.split else None) if kind]
+
+    @property
+    def paths(self) -> tuple[str, str]:
+        """Class folder and name, before and after."""
+        a, b = (f"{one.label}/{one.name}" if one else "" for one in (self.before, self.after))
+        return a, b
+
+
+def differences(a: Counter[Picture], b: Counter[Picture]) -> list[Change]:
+    """All changes, in the order of KINDS.
+
+    A copy more or less of a content is one picture added or removed, and as few labels as possible have changed.
+    """
+    left, right = list((a - b).elements()), list((b - a).elements())
+    changes = []
+    for key in KEYS:
+        pairs, left, right = _matched(left, right, key)
+        changes += pairs
+    changes += [Change(picture, None) for picture in left] + [Change(None, picture) for picture in right]
+    return sorted(changes, key=lambda change: (KINDS.index(change.kinds[0]), change.paths))
+
+
+def _matched(
+    left: list[Picture], right: list[Picture], key: Callable[[Picture], Hashable]
+) -> tuple[list[Change], list[Picture], list[Picture]]:
+    """Pairs with the same key, in sorted order, so that B against A gives the same ones; and what has no partner."""
+    waiting: defaultdict[Hashable, deque[Picture]] = defaultdict(deque)
+    for picture in sorted(right):
+        waiting[key(picture)].append(picture)
+    pairs, alone = [], []
+    for picture in sorted(left):
+        others = waiting[key(picture)]
+        if others:
+            pairs.append(Change(picture, others.popleft()))
+        else:
+            alone.append(picture)
+    return pairs, alone, [picture for others in waiting.values() for picture in others]

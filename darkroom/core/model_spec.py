@@ -1,0 +1,109 @@
+"""`models/model.json`: how a trained model is built, so that its weights can be loaded into it.
+
+models/model.json           this specification
+models/classes.json         class names by number, for programs that need nothing else
+models/backbone.weights.h5  of the whole backbone; equal for all heads on the same features, so DVC stores it once
+models/head.weights.h5
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from darkroom.core.errors import UserError
+from darkroom.core.files import write_json
+from darkroom.core.hashing import folder_sha256
+
+SPEC = "model.json"
+CLASSES = "classes.json"
+BACKBONE = "backbone.weights.h5"
+HEAD = "head.weights.h5"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BackboneSpec(_Frozen):
+    """The backbone and how its features were extracted (reports/extract.json); all null without a backbone."""
+
+    name: str | None = Field(alias="backbone")
+    weights: str | None = None
+    weights_sha256: str | None = None
+    image_size: tuple[int, int] | None = None  # height, width
+    layers: tuple[str, ...] = ()
+    pooling: Literal["avg", "max", "flatten"] | None = None
+    precision: str | None = None
+    keras: str | None = None
+    tensorflow: str | None = None
+    features: int | None = None  # of a picture, all layers together
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width to which pictures are resized."""
+        assert self.image_size is not None  # noqa: S101 - absent only where there is neither backbone nor model
+        return self.image_size
+
+
+class TunedSpec(_Frozen):
+    """The part of the backbone that was fine-tuned: after the output of `start` (null: the pixels) up to `top`."""
+
+    start: str | None
+    top: str
+    pooling: Literal["avg", "max", "flatten"]
+
+
+class ModelSpec(_Frozen):
+    """A trained model without its weights.
+
+    The head takes the features of `layers`. After fine-tuning, the layers of the backbone between them and the head are
+    the model's own (`tuned`). Without `layers` the model takes pixels. A network trained from scratch is a head on
+    pixels, without a backbone.
+    """
+
+    backbone: BackboneSpec
+    layers: tuple[str, ...]
+    tuned: TunedSpec | None
+    head: dict[str, Any]  # the settings of the head, with what was fitted; or those of the network
+    features: int | None  # inputs of the head; null for a network
+    classes: tuple[str, ...]  # names by number
+    temperature: float = 1.0  # that logits are divided by
+    epoch: int = 1  # whose weights were kept
+
+    @property
+    def mode(self) -> Literal["head", "fine_tune", "scratch"]:
+        """`train.mode` by which it was trained."""
+        if self.backbone.name is None:
+            return "scratch"
+        return "fine_tune" if self.tuned else "head"
+
+    @property
+    def head_type(self) -> str:
+        """The type of the head, or the name of the network."""
+        return str(self.head["name"] if self.mode == "scratch" else self.head["type"])
+
+    @classmethod
+    def load(cls, folder: Path) -> "ModelSpec":
+        """Read the specification of the model in a folder.
+
+        Raises:
+            UserError: there is no model, or its specification is not valid.
+        """
+        path = folder / SPEC
+        if not path.exists():
+            raise UserError(f"{folder} holds no model: run `dvc repro`, or `dvc pull {folder}` if it was pushed.")
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except ValidationError:
+            raise UserError(f"{path} is not the specification of a Darkroom model: run `dvc repro`.") from None
+
+    def save(self, folder: Path) -> None:
+        """Write model.json and classes.json."""
+        write_json(folder / SPEC, self.model_dump(mode="json", by_alias=True, exclude_unset=True))
+        write_json(folder / CLASSES, self.classes)
+
+
+def model_sha256(folder: Path) -> str:
+    """The identity of a trained model: SHA-256 over all files of its folder (see `files_sha256`)."""
+    return folder_sha256(folder)

@@ -1,0 +1,57 @@
+"""Section `download` of params.yaml."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from darkroom.core.params import Section
+from darkroom.download.sources import safe
+
+
+class Csv(Section):
+    """How the rows of source csv are to be read."""
+
+    shape: list[Annotated[int, Field(ge=1)]] = Field(default=[28, 28], min_length=2, max_length=3)
+    header: bool = False
+
+    @field_validator("shape")
+    @classmethod
+    def _grey_or_colour(cls, shape: list[int]) -> list[int]:
+        if shape[2:] not in ([], [3]):
+            raise ValueError("it must be [height, width] for grey or [height, width, 3] for colour")
+        return shape
+
+
+class Params(Section):
+    """Section `download` of params.yaml."""
+
+    source: Literal["tfds", "folder", "archive", "csv", "idx"] = "tfds"
+    name: str | None = Field("fashion_mnist:3.0.1", min_length=1)
+    data_dir: str | None = None
+    manual_dir: str | None = None
+    path: str = Field("data/incoming", min_length=1)
+    url: str | None = None
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+    unpacked_gb: float = Field(50, gt=0)
+    unpacked_files: int = Field(1_000_000, ge=1)
+    csv: Csv = Csv()
+    classes: list[str] | dict[str, str] | None = None
+    limit_per_class: int | None = Field(2400, ge=2)
+    on_bad: Literal["drop", "fail"] = "drop"
+    min_side: int = Field(10, ge=1)
+    max_megapixels: float = Field(100, gt=0)
+    near_duplicates: float | None = Field(0.95, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _named(self) -> "Params":
+        if self.source == "tfds" and self.name is None:
+            raise ValueError("source tfds needs the name of a data set, such as fashion_mnist:3.0.1")
+        return self
+
+    @field_validator("classes")
+    @classmethod
+    def _names(cls, classes: list[str] | dict[str, str] | None) -> list[str] | dict[str, str] | None:
+        for name in classes.values() if isinstance(classes, dict) else ():
+            if safe(name) != name:
+                raise ValueError(f"{name!r} cannot be a folder's name: {safe(name)!r} can")
+        return classes

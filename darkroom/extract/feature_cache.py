@@ -1,0 +1,58 @@
+"""Features by the content of the picture, so that no picture goes through the same network twice.
+
+The cache lies outside the stage's output, which DVC deletes before a run. Chunks are written whole: an extraction
+that is killed goes on where it was, and several may fill one cache at the same time.
+"""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from darkroom.core.files import whole_file
+from darkroom.core.paths import cache
+
+
+class FeatureCache:
+    """Rows of features under one `key`: everything besides the picture that changes them (weights, layers, size…)."""
+
+    def __init__(self, key: dict[str, Any]) -> None:
+        name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
+        self.folder = cache() / "features" / name
+        self.places: dict[str, tuple[Path, int]] = {}
+        for chunk in sorted(self.folder.glob("*.npz")):
+            with np.load(chunk) as file:
+                self.places.update({str(digest): (chunk, row) for row, digest in enumerate(file["sha256"])})
+
+    def missing(self, digests: Sequence[str]) -> list[str]:
+        """Those whose features are not here yet, each once, in the order in which they first come."""
+        return [digest for digest in dict.fromkeys(digests) if digest not in self.places]
+
+    def add(self, digests: Sequence[str], features: dict[str, np.ndarray]) -> None:
+        """Keep one row of each layer's features for each digest."""
+        chunk = self.folder / f"{hashlib.sha256(''.join(digests).encode()).hexdigest()[:24]}.npz"
+        with whole_file(chunk) as partial, partial.open("wb") as stream:
+            np.savez(stream, sha256=np.array(digests), **features)  # type: ignore[arg-type]
+        self.places.update({digest: (chunk, row) for row, digest in enumerate(digests)})
+
+    def write(self, digests: Sequence[str], layer: str, target: Path) -> None:
+        """Write the rows of `digests` as one .npy array of shape (pictures, n), without holding it in memory."""
+        by_chunk: dict[Path, list[tuple[int, int]]] = defaultdict(list)
+        for number, digest in enumerate(digests):
+            chunk, row = self.places[digest]
+            by_chunk[chunk].append((number, row))
+        result: np.memmap | None = None
+        for chunk, rows in by_chunk.items():
+            with np.load(chunk) as file:
+                features = file[layer]
+            if result is None:
+                shape = (len(digests), *features.shape[1:])
+                result = np.lib.format.open_memmap(target, mode="w+", dtype=features.dtype, shape=shape)
+            numbers, places = np.array(rows).T
+            result[numbers] = features[places]
+        if result is not None:
+            result.flush()

@@ -1,0 +1,18 @@
+"""Section `extract` of params.yaml."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from darkroom.core.params import Pooling, Precision, Section
+
+
+class Params(Section):
+    """Section `extract` of params.yaml."""
+
+    backbone: str | None = Field("VGG16", min_length=1)
+    weights: str = Field("imagenet", min_length=1)
+    image_size: list[Annotated[int, Field(ge=1)]] = Field([64, 64], min_length=2, max_length=2)
+    layers: list[str] = Field(["block4_pool"], min_length=1)
+    pooling: Pooling = "flatten"
+    precision: Precision = "auto"

@@ -1,0 +1,81 @@
+"""Picture files to pixels. Every stage decodes them here."""
+
+import contextlib
+import io
+import math
+import struct
+from pathlib import Path
+
+import numpy as np
+
+from darkroom.core.errors import UserError
+
+# What is taken for a picture, by Pillow's name, with the endings of its file names. Others, some of which would start
+# programs, are not even looked at.
+FORMATS = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    "PNG": (".png",),
+    "BMP": (".bmp", ".dib"),
+    "GIF": (".gif",),
+    "WEBP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
+}
+
+
+def decode(
+    source: Path | bytes, min_side: int = 1, max_pixels: float = math.inf, max_side: float = math.inf
+) -> np.ndarray:
+    """Pixels of a picture file or of its bytes, as uint8 of shape (height, width, 3), RGB, upright.
+
+    EXIF orientation is applied; greys, palettes and CMYK become RGB; transparency is laid on white; 16-bit greys are
+    scaled to 8 bits, of 16-bit colours the upper 8 count; of an animation the first frame counts. What the file is
+    called does not count. A picture with more than `max_pixels`, or a side longer than `max_side`, is refused by its
+    header, before it takes memory.
+
+    Raises:
+        UserError: the file is not a picture that can be read whole, or out of bounds; the message is the reason.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    Image.MAX_IMAGE_PIXELS = None  # max_pixels is the limit
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=list(FORMATS)) as opened:
+            width, height = opened.size
+            if width * height > max_pixels:
+                raise UserError(f"{width:,} x {height:,} pixels are more than the largest picture may have")
+            if max(width, height) > max_side:
+                raise UserError(f"{width:,} x {height:,} pixels: the longer side may have {max_side:,}")
+            if min(width, height) < min_side:
+                raise UserError(f"{width} x {height} pixels: the shorter side must have {min_side}")
+            image: Image.Image = opened
+            with contextlib.suppress(SyntaxError, ValueError, TypeError, KeyError, struct.error):  # damaged EXIF data
+                image = ImageOps.exif_transpose(opened)
+            if image.mode == "F":
+                raise UserError("its pixels are floating-point numbers: save it with 8 or 16 bits")
+            if image.mode.startswith("I"):
+                return np.repeat(_eight_bits(np.asarray(image))[..., None], 3, axis=-1)
+            if image.has_transparency_data:
+                white = Image.new("RGBA", image.size, "white")
+                image = Image.alpha_composite(white, image.convert("RGBA"))
+            return np.asarray(image.convert("RGB"))
+    except UserError:
+        raise
+    except UnidentifiedImageError:
+        raise UserError("not a picture of a known format") from None
+    except Exception as error:  # Pillow's plugins raise nearly anything on a damaged file
+        raise UserError(f"cannot be decoded ({' '.join(str(error).split()) or type(error).__name__})") from None
+
+
+def named_wrongly(name: str, data: bytes) -> bool:
+    """Whether a picture's file name promises another format than its content has."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data), formats=list(FORMATS)) as opened:
+        known = "JPEG" if opened.format == "MPO" else str(opened.format)  # the JPEG of many telephones
+    return Path(name).suffix.lower() not in FORMATS[known]
+
+
+def _eight_bits(grey: np.ndarray) -> np.ndarray:
+    """16-bit grey values (Pillow's modes I and I;16) to 8 bits."""
+    return (np.clip(grey, 0, 65535) // 257).astype(np.uint8)

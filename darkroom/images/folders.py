@@ -1,0 +1,47 @@
+"""Folders of labelled pictures: `<folder>/<class>/<picture>`."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from darkroom.core.errors import UserError
+from darkroom.core.files import read_csv
+from darkroom.core.paths import AUGMENTED, LEFT_OUT, SPLIT
+
+PARTS = ("train", "val", "test")
+
+
+class Picture(NamedTuple):
+    """One labelled picture."""
+
+    path: Path
+    label: str
+
+
+def class_folders(folder: Path) -> list[Path]:
+    """The class folders below `folder`, sorted by name; hidden ones do not count."""
+    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def labelled(folder: Path) -> list[Picture]:
+    """All files in `folder/<class>/`, in canonical order (by class, then by path); hidden files do not count.
+
+    Raises:
+        UserError: `folder` does not exist.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder: run `dvc repro`, which makes it.")
+    return [
+        Picture(path, classes.name)
+        for classes in class_folders(folder)
+        for path in sorted(classes.rglob("*"))
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+
+
+def listed(part: str) -> list[Picture]:
+    """Pictures of a split in canonical order; of train without those left out, and with the augmented ones."""
+    pictures = labelled(SPLIT / part)
+    if part != "train":
+        return pictures
+    left_out = {SPLIT / part / row["picture"] for row in read_csv(AUGMENTED / LEFT_OUT)}
+    return [*(picture for picture in pictures if picture.path not in left_out), *labelled(AUGMENTED)]

@@ -1,0 +1,103 @@
+"""A trained model in memory: its specification, its head, and the backbone below the head.
+
+Weights and specification are equal byte for byte when a training is repeated; a `.keras` file would hold the date.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from darkroom.core.files import link_or_copy
+from darkroom.core.model_spec import BACKBONE, HEAD, ModelSpec
+from darkroom.core.paths import FEATURES
+from darkroom.images.folders import listed
+from darkroom.models.inputs import Features, Inputs, Pictures
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A trained model: its specification, the head, and the weights file of the backbone (None without one)."""
+
+    spec: ModelSpec
+    head: "keras.Model"
+    weights: Path | None
+
+    @classmethod
+    def load(cls, folder: Path) -> "Classifier":
+        """Read what `save` wrote."""
+        from darkroom.models import heads, networks
+
+        spec = ModelSpec.load(folder)
+        if spec.features is None:
+            head, weights = networks.build(spec.head, len(spec.classes)), None
+        else:
+            head, weights = heads.build(spec.head, spec.features, len(spec.classes)), folder / BACKBONE
+        head.load_weights(folder / HEAD)
+        return cls(spec, head, weights)
+
+    def save(self, folder: Path) -> None:
+        """Write the model's files into a folder, which may hold the backbone's weights already."""
+        self.spec.save(folder)
+        if self.weights not in (None, folder / BACKBONE):
+            link_or_copy(self.weights, folder / BACKBONE)
+        self.head.save_weights(folder / HEAD)
+
+    def inputs(self, part: str) -> Inputs:
+        """The rows of a split that the model takes: features, or pictures."""
+        if self.spec.layers:
+            return Features(FEATURES, part, self.spec.layers)
+        return Pictures(listed(part), self.spec.backbone.size)
+
+    def logits(self, inputs: Inputs) -> np.ndarray:
+        """(rows, classes), before calibration."""
+        from darkroom.models import heads
+
+        return heads.run(self.top, inputs)
+
+    @cached_property
+    def backbone(self) -> "keras.Model":
+        """The whole backbone in float32, with its weights."""
+        from darkroom.backbones import keras_apps
+
+        network = keras_apps.network(str(self.spec.backbone.name), self.spec.backbone.size)
+        network.load_weights(self.weights)
+        return network
+
+    @cached_property
+    def top(self) -> "keras.Model":
+        """From the rows of `inputs` to logits: the head, and the fine-tuned layers below it."""
+        import keras
+
+        from darkroom.models import split_point
+
+        tuned = self.spec.tuned
+        if tuned is None:
+            return self.head
+        rows, maps = split_point.entry(self.backbone, str(self.spec.backbone.name), tuned.start)
+        features = split_point.features(self.backbone, tuned.start, tuned.top, tuned.pooling, maps)
+        return keras.Model(rows, self.head(features), name="classifier")
+
+    def whole(self) -> "keras.Model":
+        """One float32 model from raw RGB pixels (batch, any height, any width, 3), 0 to 255, to probabilities."""
+        import keras
+
+        from darkroom.backbones import keras_apps
+
+        backbone, layers = self.spec.backbone, self.spec.layers
+        if layers:
+            pooling = str(backbone.pooling)
+            body = keras_apps.body(self.backbone, str(backbone.name), backbone.size, list(layers), pooling)
+            pixels = body.input
+            parts = [body(pixels)[layer] for layer in layers]
+            rows = keras.layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
+        else:
+            pixels = keras.Input((None, None, 3), name="pixels")
+            rows = keras_apps.Resize(backbone.size, name="resize")(pixels)
+        scaled = keras.layers.Rescaling(1 / self.spec.temperature, dtype="float32")(self.top(rows))
+        return keras.Model(pixels, keras.layers.Softmax(dtype="float32", name="probabilities")(scaled))

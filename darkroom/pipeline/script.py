@@ -1,0 +1,40 @@
+"""What every stage script and command has in common: `--help`, checked params, errors in one sentence."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from darkroom.core.errors import UserError
+from darkroom.core.params import Base
+
+
+def run(stage: str, main: Callable[[Base, Any], None]) -> NoReturn:
+    """Run a stage: check all of params.yaml, then call `main` with section `base` and the stage's own.
+
+    All sections are checked, so that a slip in `export` is not found after an hour of training.
+    """
+    argparse.ArgumentParser(
+        prog=f"python -m stages.{stage}",
+        description=sys.modules["__main__"].__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args()
+
+    def work() -> None:
+        from darkroom.pipeline import params
+
+        sections = params.current()
+        main(sections.base, getattr(sections, stage))
+
+    guarded(stage, work)
+
+
+def guarded(name: str, work: Callable[[], None]) -> NoReturn:
+    """Call `work`, then exit: with 0, with 1 after one sentence on what is wrong, with 130 after Ctrl-C."""
+    try:
+        work()
+    except UserError as error:
+        sys.exit(f"{name}: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(0)

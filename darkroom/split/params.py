@@ -1,0 +1,54 @@
+"""Section `split` of params.yaml."""
+
+import math
+import re
+from typing import Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from darkroom.core.params import Section
+
+
+class Params(Section):
+    """Section `split` of params.yaml."""
+
+    method: Literal["ratio", "fixed", "kfold", "ordered", "stable"] = "ratio"
+    ratio: list[float] = Field([0.7, 0.1, 0.2], min_length=3, max_length=3)
+    fixed: list[int] | None = Field(None, min_length=2, max_length=2, validate_default=True)
+    folds: int = Field(5, ge=2)
+    fold: int = Field(1, ge=1)
+    hold_out: Literal["last", "first"] = "last"
+    group: str | None = None
+    near_duplicates_together: bool = True
+
+    @field_validator("ratio")
+    @classmethod
+    def _shares(cls, ratio: list[float]) -> list[float]:
+        if min(ratio) < 0 or ratio[0] == 0 or not math.isclose(sum(ratio), 1, abs_tol=1e-6):
+            raise ValueError("train, val and test must be shares that add up to 1, the first more than 0")
+        return ratio
+
+    @field_validator("fixed")
+    @classmethod
+    def _numbers(cls, fixed: list[int] | None, info: ValidationInfo) -> list[int] | None:
+        if (fixed is None and info.data.get("method") == "fixed") or (fixed and min(fixed) < 1):
+            raise ValueError(
+                "method fixed needs the numbers of pictures of each class for val and test, such as [50, 100]"
+            )
+        return fixed
+
+    @field_validator("fold")
+    @classmethod
+    def _one_of(cls, fold: int, info: ValidationInfo) -> int:
+        if fold > info.data.get("folds", fold):
+            raise ValueError(f"the folds are 1 to {info.data['folds']}")
+        return fold
+
+    @field_validator("group")
+    @classmethod
+    def _pattern(cls, group: str | None) -> str | None:
+        try:
+            re.compile(group or "")
+        except re.error as error:
+            raise ValueError(f"it is no regular expression ({error})") from None
+        return group

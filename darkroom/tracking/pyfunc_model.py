@@ -1,0 +1,55 @@
+"""The exported model as MLflow serves it: picture files in, label and probabilities out, as `stages.predict` has them.
+
+It is no pickle: MLflow keeps this file and runs it.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.exceptions import INVALID_PARAMETER_VALUE, MlflowException
+
+from darkroom.inference import formats
+from darkroom.inference.predictor import classify
+
+
+class Served(mlflow.pyfunc.PythonModel):
+    """Decodes and predicts; the artifact `exports` is a folder with one exported model and its class names."""
+
+    def load_context(self, context: Any) -> None:
+        """Load the model once."""
+        self.exported = formats.load(formats.locate(Path(context.artifacts["exports"])))
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """What the pictures show.
+
+        Args:
+            context: of MLflow; not used.
+            model_input: one column `image`, each row the bytes of a picture file (in JSON their base64).
+            params: of MLflow; not used.
+
+        Returns:
+            A row for each picture: `label`, its `probability`, and `probabilities`, a dict from every class to its own.
+
+        Raises:
+            MlflowException: pictures that cannot be read, with their rows (HTTP 400).
+        """
+        results = [result for _, result in classify(self.exported, list(model_input["image"]))]
+        bad = [f"row {row}: {said}" for row, said in enumerate(results) if not isinstance(said, np.ndarray)]
+        if bad:
+            raise MlflowException(f"No good picture in {'; '.join(bad)}.", error_code=INVALID_PARAMETER_VALUE)
+        rows = np.array(results).astype(float)  # JSON has no float32
+        tables = [dict(zip(self.exported.classes, row.tolist(), strict=True)) for row in rows]
+        labels = [max(table, key=table.__getitem__) for table in tables]
+        return pd.DataFrame(
+            {
+                "label": labels,
+                "probability": [table[label] for label, table in zip(labels, tables, strict=True)],
+                "probabilities": tables,
+            }
+        )
+
+
+mlflow.models.set_model(Served())

@@ -1,0 +1,34 @@
+"""Mode `scratch`: train a network from random weights on pixels."""
+
+from darkroom.core import runtime
+from darkroom.core.model_spec import BackboneSpec, ModelSpec
+from darkroom.images.folders import listed
+from darkroom.models import networks
+from darkroom.models.classifier import Classifier
+from darkroom.models.inputs import Pictures
+from darkroom.train import batches, loop
+from darkroom.train.params import Params
+from darkroom.train.result import Result
+
+
+def fit(params: Params, session: loop.Session) -> Result:
+    """Train the network that `params.network` names."""
+    height, width = params.scratch.image_size
+    train, val = (Pictures(listed(part), (height, width)).hold() for part in ("train", "val"))
+    classes, precision = sorted(set(train.labels)), runtime.precision(params.precision)
+    settings = {"name": params.network, **params.scratch.model_dump(include={"image_size", "color", "activation"})}
+    network = networks.build(settings, len(classes), precision)
+    changed = batches.ChangedPictures(train, classes, params, session.seed, params.scratch)
+    trained = loop.fit(network, changed, val, classes, params, session)
+    trained.load(network, loop.kept(trained.history, params.keep))
+    plain = networks.build(settings, len(classes))  # in float32, as it is read from disk later
+    plain.set_weights(network.get_weights())
+    spec = ModelSpec(
+        backbone=BackboneSpec(backbone=None, image_size=(height, width)),
+        layers=(),
+        tuned=None,
+        head=settings,
+        features=None,
+        classes=tuple(classes),
+    )
+    return Result(Classifier(spec, plain, None), trained.history, {"precision": precision})

@@ -1,1 +1,0 @@
-"""What two or more stages share: here what all need, in folders the rest by subject, one subject per file."""

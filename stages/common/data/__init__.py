@@ -1,1 +1,0 @@
-"""From a source to pictures that can be trusted: the subjects of download, split, augment and datadiff."""

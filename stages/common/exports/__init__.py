@@ -1,1 +1,0 @@
-"""The model in other formats, and what is asked of it there."""

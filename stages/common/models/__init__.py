@@ -1,1 +1,0 @@
-"""What pictures go through: networks of others and of one's own, heads, and what goes into them."""

@@ -1,0 +1,182 @@
+"""A candidate becomes the champion where it is not worse on one validation set."""
+
+import json
+
+import mlflow
+import pytest
+
+from darkroom.commands.compare.paired import Interval, Paired
+from darkroom.commands.promote import command as promote
+from darkroom.core import params
+from darkroom.core.errors import UserError
+from darkroom.core.paths import METRICS, MODELS
+from darkroom.images.folders import listed
+from darkroom.models.classifier import digest
+from darkroom.tracking import pipeline_log, registry
+from stages import evaluate, export
+from tests.helpers.project import inside, run, set_param
+
+NAME = "fashion"
+
+
+@pytest.mark.parametrize(
+    ("pair", "loss", "reason"),
+    [
+        (Paired(80, 5, 5, 10), Interval(-0.01, -0.1, 0.08), None),
+        (Paired(80, 5, 5, 10), Interval(0, 0, 0), None),  # the same model again is not worse
+        (Paired(80, 5, 6, 9), Interval(0.01, -0.1, 0.12), "the candidate's log loss on val is higher by 0.01"),
+        (Paired(80, 9, 4, 7), Interval(-0.01, -0.1, 0.08), None),  # 5 fewer of 100 may be chance (p = 0.27)
+        (
+            Paired(80, 9, 1, 10),
+            Interval(-0.01, -0.1, 0.08),
+            "the candidate's accuracy on val is lower by 0.0800 (p = 0.021)",
+        ),
+        (Paired(80, 1, 9, 10), Interval(-0.01, -0.1, 0.08), None),  # better by more than chance
+    ],
+)
+def test_the_rule(pair, loss, reason):
+    assert promote.refused(pair, loss) == reason
+
+
+@pytest.fixture(scope="module")
+def registered(project, tmp_path_factory):
+    """A project with three registered versions: as it was trained, far from calibrated, and with other class names."""
+    folder = tmp_path_factory.mktemp("registered") / "project"
+    with inside(project, folder):
+        for key, value in (
+            ("export.register", NAME),
+            ("export.formats", ["onnx"]),
+            ("export.check_pictures", 2),
+            ("evaluate.bootstrap", 100),
+            ("evaluate.grad_cam", 0),
+            ("evaluate.label_issues", 0),
+        ):
+            set_param(folder, key, value)
+        sections = params.check(params.load())
+        pipeline_log.log_export(NAME)
+        said = json.loads((folder / "models/model.json").read_text())
+        names = [f"{name}s" for name in said["classes"]]
+        for change in ({"temperature": 10.0}, {"classes": names}):
+            (folder / "models/model.json").write_text(json.dumps(said | change))
+            if "temperature" in change:
+                evaluate.main(sections["base"], sections["evaluate"])
+            else:  # the pictures' classes are not its own, so that it cannot be evaluated
+                figures = json.loads(METRICS.read_text())
+                METRICS.write_text(json.dumps(figures | {"model_sha256": digest(MODELS)}))
+            export.main(sections["base"], sections["export"])
+    return folder
+
+
+@pytest.fixture
+def aliases(registered, monkeypatch):
+    """In that project: sets which version is the champion, if any, and which the candidate; gives the client."""
+    monkeypatch.chdir(registered)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    client = mlflow.MlflowClient(f"sqlite:///{registered / 'mlflow.db'}")
+
+    def set_aliases(champion, candidate):
+        for alias, number in ((registry.CHAMPION, champion), (registry.CANDIDATE, candidate)):
+            client.delete_registered_model_alias(NAME, alias)
+            if number:
+                client.set_registered_model_alias(NAME, alias, str(number))
+        return lambda: str(client.get_registered_model(NAME).aliases[registry.CHAMPION])
+
+    yield set_aliases
+    mlflow.set_tracking_uri(None)
+
+
+def test_the_first_candidate_becomes_the_champion(aliases, registered, capsys):
+    champion = aliases(None, 1)
+    promote.main(NAME, anyway=False)
+    assert champion() == "1"
+    said = capsys.readouterr().out
+    count = len(listed("val"))
+    accuracy = json.loads((registered / "reports/metrics.json").read_text())["accuracy_val"]
+    assert f"Validation, {count} pictures of data/split/val:" in said
+    assert f"candidate  version  1  accuracy {accuracy:.4f}, 95 % interval" in said
+    promote.main(NAME, anyway=False)
+    assert "version 1 of fashion is both candidate and champion already" in capsys.readouterr().out
+
+
+def test_a_better_one_takes_its_place_and_both_tests_are_shown(aliases, capsys):
+    champion = aliases(2, 1)
+    promote.main(NAME, anyway=False)
+    assert champion() == "1"
+    said = capsys.readouterr().out.split("Test, which decides nothing:")
+    for part in said:
+        assert "champion   version  2  accuracy 0." in part
+        assert "candidate  version  1  accuracy 0." in part
+    assert "candidate - champion   accuracy" in said[0]
+    assert "McNemar's p = " in said[0]
+    assert "log loss -" in said[0]
+    assert "another split" not in said[0]
+    assert "test sets differ" not in said[1]
+
+
+def test_a_worse_one_does_not_but_by_force(aliases, capsys):
+    champion = aliases(1, 2)
+    done = run("python", "-m", "stages.promote", NAME, cwd=".", check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("promote: the candidate's log loss on val is higher by ")
+    assert done.stderr.endswith("nothing is changed; --anyway makes version 2 the champion.\n")
+    assert champion() == "1"
+    promote.main(NAME, anyway=True)
+    assert champion() == "2"
+    assert "Promoted anyway" in capsys.readouterr().out
+
+
+def test_other_classes_cannot_be_compared(aliases):
+    champion = aliases(1, 3)
+    with pytest.raises(UserError, match=r"version 3 of fashion knows the classes .*Bags.*, but not .*Bag.*--anyway"):
+        promote.main(NAME, anyway=False)
+    assert champion() == "1"
+
+
+@pytest.fixture
+def of_another_split(registered):
+    """Makes a version's run one of another split, as long as the test takes."""
+    client = mlflow.MlflowClient(f"sqlite:///{registered / 'mlflow.db'}")
+    before = {}
+
+    def change(number):
+        run_id = client.get_model_version(NAME, str(number)).run_id
+        before[run_id] = client.get_run(run_id).data.tags["data.split.md5"]
+        client.set_tag(run_id, "data.split.md5", "another")
+
+    yield change
+    for run_id, value in before.items():
+        client.set_tag(run_id, "data.split.md5", value)
+
+
+def test_a_champion_of_another_split_is_said(aliases, of_another_split, capsys):
+    champion = aliases(2, 1)
+    of_another_split(2)
+    promote.main(NAME, anyway=False)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "another split" in line]
+    assert line.split("  ")[1] == "champion"
+    assert champion() == "1"
+
+
+@pytest.mark.parametrize("other", [None, 2])
+def test_a_candidate_of_another_split_is_refused_but_by_force(aliases, of_another_split, capsys, other):
+    """It may have learnt the pictures on which it is better."""
+    champion = aliases(other, 1)
+    of_another_split(1)
+    with pytest.raises(UserError, match=r"the candidate was trained on another split than this, .*--anyway makes"):
+        promote.main(NAME, anyway=False)
+    assert "candidate  version  1  accuracy 0." in capsys.readouterr().out
+    promote.main(NAME, anyway=True)
+    assert champion() == "1"
+
+
+@pytest.mark.parametrize(
+    ("name", "candidate", "sentence"),
+    [
+        ("nobody", 1, "no model is registered as nobody in MLflow at sqlite:.*: set export.register"),
+        (NAME, None, "fashion has no version with the alias candidate"),
+    ],
+)
+def test_what_is_missing_is_said(aliases, name, candidate, sentence):
+    aliases(1, candidate)
+    with pytest.raises(UserError, match=sentence):
+        promote.main(name, anyway=False)

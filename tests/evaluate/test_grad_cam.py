@@ -1,0 +1,188 @@
+"""Grad-CAM on real pictures: the heat lies where the thing is, and the gradient is the one that differences give."""
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from darkroom.backbones import keras_apps
+from darkroom.core.errors import UserError
+from darkroom.evaluate.grad_cam import Explainer, overlay, with_places
+from darkroom.images.decode import decode
+from darkroom.images.folders import listed
+from darkroom.models import networks
+from darkroom.models.classifier import Classifier
+from stages import train
+from tests.helpers.pictures import CLASSES
+from tests.helpers.training import session
+from tests.train.test_fine_tune import extracted, tuned
+
+
+def head_model(folder, kind="logistic", **changes):
+    """A head on features that are extracted as `changes` say."""
+    report = extracted(**changes)
+    head = {"type": kind, "hidden": [16], "dropout": 0.0, "C": [3.0], "neighbours": [5], "leaf": [5], "trees": [10]}
+    descent = {"epochs": 5, "patience": 9, "batch_size": 16, "optimizer": "adam", "learning_rate": 0.001}
+    params = train.Params(mode="head", head=head, **descent)
+    model, _, _ = train.on_features(params, report, session(), folder)
+    return model
+
+
+def scratch_model(name, classes=CLASSES, color="grey", size=(28, 28)):
+    """A network with random weights."""
+    keras.utils.set_random_seed(3)
+    settings = {"name": name, "image_size": list(size), "color": color, "activation": None}
+    said = {"backbone": {"backbone": None, "image_size": list(size)}, "layers": [], "tuned": None, "head": settings}
+    return Classifier(said | {"classes": classes, "temperature": 1.0}, networks.build(settings, len(classes)), None)
+
+
+def agrees(maps, slopes, score, step):
+    """The steepest slopes are those that differences of the score give, and so is the one along all of them.
+
+    Places at 0 do not count: below, where no map is, the largest of several zeros stays what it is.
+    """
+    slopes = slopes * (maps > 2 * step)
+    steepest = np.argsort(-np.abs(slopes).ravel())[:3]
+    directions = [np.eye(1, slopes.size, place).reshape(slopes.shape) for place in steepest]
+    for direction in (*directions, slopes / np.linalg.norm(slopes)):
+        difference = (score(maps + step * direction) - score(maps - step * direction)) / (2 * step)
+        assert difference != 0
+        assert difference == pytest.approx(float((slopes * direction).sum()), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("kind", "layers", "pooling"),
+    [
+        ("dense", ["block3_pool"], "flatten"),
+        ("logistic", ["block3_pool"], "avg"),
+        ("linear_svm", ["block2_pool", "block3_pool"], "avg"),
+        ("rbf_svm", ["block3_pool", "block2_pool"], "max"),
+    ],
+)
+def test_the_gradient_of_a_head_is_that_of_differences(tuning, kind, layers, pooling):
+    """The maps are those of the deepest layer, whatever the order; the other layer is held."""
+    model = head_model(tuning / "models", kind, layers=layers, pooling=pooling)
+    pixels = decode(listed("test")[0].path)
+    maps, slopes = Explainer(model).gradient(pixels, 1)
+    size = (32, 32)
+    flat = keras_apps.body(model.network, "VGG16", size, ["block3_pool"], "flatten")(pixels[None])[
+        "block3_pool"
+    ].numpy()
+    assert maps == pytest.approx(flat.reshape(4, 4, 256), abs=1e-4)
+    pooled = {"flatten": np.ravel, "avg": lambda m: m.mean(axis=(0, 1)), "max": lambda m: m.max(axis=(0, 1))}[pooling]
+    held = keras_apps.body(model.network, "VGG16", size, layers, pooling)(pixels[None])
+
+    def score(changed):
+        rows = [pooled(changed) if layer == "block3_pool" else held[layer].numpy()[0] for layer in layers]
+        return float(model.head(np.concatenate(rows)[None].astype(np.float32))[0, 1])
+
+    # A mean takes a large step, and needs one; another place must not become the largest.
+    agrees(maps, slopes, score, step=(0.2 if pooling == "avg" else 0.01) * float(maps.std()))
+
+
+@pytest.mark.parametrize("kind", ["logistic", "dense"])
+def test_heat_lies_where_the_thing_is(tuning, fashion, kind):
+    """Each picture stands in a corner of a grey canvas twice its size; by chance it would have a quarter."""
+    for number, (path, _) in enumerate(listed("train") + listed("val") + listed("test")):
+        Image.fromarray(in_a_corner(decode(path), number % 4)).save(path)
+    model = head_model(tuning / "models", kind, image_size=[64, 64], pooling="avg")
+    explainer, inside = Explainer(model), []
+    for number, path in enumerate(sorted((fashion[0] / "train/Bag").iterdir())[50:58]):
+        heat = explainer.heat(in_a_corner(decode(path), number % 4), CLASSES.index("Bag"))
+        inside.append(heat[corner(number % 4)].sum() / heat.sum())
+    assert np.mean(inside) > 0.5
+    assert min(inside) > 0.3
+
+
+def corner(number):
+    row, column = divmod(number, 2)
+    return slice(28 * row, 28 * row + 28), slice(28 * column, 28 * column + 28)
+
+
+def in_a_corner(pixels, number):
+    canvas = np.full((56, 56, 3), 128, np.uint8)
+    canvas[corner(number)] = pixels
+    return canvas
+
+
+def test_a_feature_that_is_zero_spoils_nothing(tuning):
+    """The square root has no slope there, and most values of block3_pool are 0."""
+    model = head_model(tuning / "models", "logistic", pooling="flatten")
+    maps, slopes = Explainer(model).gradient(decode(listed("test")[0].path), 0)
+    assert (maps == 0).mean() > 0.1
+    assert np.isfinite(slopes).all()
+    assert (slopes != 0).mean() > 0.1
+
+
+def test_a_fine_tuned_model_is_explained_through_its_last_layers(tuning):
+    """block5_pool has one place at 32x32, so the maps are those before it."""
+    model, _, _ = tuned(extracted(), tuning / "models", fine_tune={"epochs": 1}, epochs=1)
+    pixels = decode(listed("test")[0].path)
+    explainer = Explainer(model)
+    maps, slopes = explainer.gradient(pixels, 2)
+    assert maps.shape == (2, 2, 512)
+    below = keras_apps.body(model.network, "VGG16", (32, 32), ["block5_conv3"], "flatten")
+    assert maps == pytest.approx(below(pixels[None])["block5_conv3"].numpy().reshape(2, 2, 512), abs=1e-4)
+    agrees(maps, slopes, lambda m: float(model.head(m.max(axis=(0, 1))[None].astype(np.float32))[0, 2]), step=1e-2)
+    assert explainer.heat(pixels, 2).shape == (28, 28)
+
+
+@pytest.mark.parametrize("color", ["rgb", "grey"])
+@pytest.mark.parametrize(
+    ("name", "last", "shape"),
+    [
+        ("fashion_cnn", "dropout_2", (4, 4, 32)),
+        ("mnist_cnn", "pool_2", (7, 7, 64)),
+        ("mini_vggnet", "dropout_2", (7, 7, 64)),
+        ("small_resnet", "activation_last", (7, 7, 128)),
+    ],
+)
+def test_a_network_from_scratch_has_the_maps_of_its_last_layer(pictures, name, last, shape, color):
+    model = scratch_model(name, color=color)
+    assert with_places(model.head, [model.head.layers[-1].name]) == last
+    maps, slopes = Explainer(model).gradient(decode(pictures[0]), 1)
+    assert maps.shape == slopes.shape == shape
+    above = keras.Model(model.head.get_layer(last).output, model.head.output)
+    score = lambda changed: float(above(changed[None].astype(np.float32), training=False)[0, 1])  # noqa: E731
+    agrees(maps, slopes, score, step=1e-2 * float(maps.std()))
+
+
+def test_of_two_classes_each_has_its_own_heat(pictures):
+    """Since a head with one sigmoid has no logit for the first class, the difference of the two is explained."""
+    explainer = Explainer(scratch_model("fashion_cnn", classes=["a", "b"]))
+    first, second = (explainer.gradient(decode(pictures[0]), number)[1] for number in (0, 1))
+    assert np.abs(first).max() > 0
+    assert first == pytest.approx(-second)
+
+
+@pytest.mark.parametrize("kind", ["knn", "tree", "forest"])
+def test_heads_without_gradient_are_refused(tuning, kind):
+    model = head_model(tuning / "models", kind, pooling="avg")
+    with pytest.raises(UserError, match=f"head of type {kind}, which has no gradient"):
+        Explainer(model)
+
+
+def test_a_network_without_convolutions_is_refused():
+    with pytest.raises(UserError, match="network dense up to logits, since no convolution in it"):
+        Explainer(scratch_model("dense"))
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (37, 61), (200, 90)])
+def test_heat_fits_the_picture(pictures, shape):
+    pixels = np.asarray(Image.fromarray(decode(pictures[0])).resize(shape[::-1]))
+    heat = Explainer(scratch_model("small_resnet")).heat(pixels, 0)
+    assert heat.shape == shape
+    assert heat.dtype == np.float32
+    assert heat.min() >= 0
+    assert heat.max() in (0, 1)
+    shown = overlay(pixels, heat)
+    assert shown.shape == (*shape, 3)
+    assert shown.dtype == np.uint8
+
+
+def test_an_overlay_is_red_where_it_is_hot():
+    pixels = np.full((1, 3, 3), 100, np.uint8)
+    cold, warm, hot = overlay(pixels, np.array([[0.0, 0.5, 1.0]], np.float32))[0].astype(int)
+    assert cold[2] > cold[0]
+    assert warm[1] > max(cold[1], hot[1])
+    assert hot[0] > hot[2]

@@ -1,0 +1,73 @@
+"""The page as a person gets it: one file, opened in a browser."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from darkroom.core import paths
+from tests.evaluate.test_evaluate import EVALUATIONS, evaluated, names
+
+KINDS = ("usual", "no mistake", "one picture", "many classes")
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text between them."""
+
+    def __init__(self, source):
+        super().__init__()
+        self.tags, self.text = [], ""
+        self.feed(source)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_report_is_one_file(project):
+    source = (project / "reports/report.html").read_text()
+    page, plots = Page(source), sorted((project / "reports/plots").iterdir())
+    pictures = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert len(pictures) == len(plots) >= 10
+    assert all(re.fullmatch("data:image/png;base64,[A-Za-z0-9+/=]{1000,}", picture["src"]) for picture in pictures)
+    assert all(len(picture["alt"]) > 10 for picture in pictures)
+    assert all(attributes["href"].startswith("#") for tag, attributes in page.tags if tag == "a")
+    assert not {"script", "link", "iframe", "object", "form"} & {tag for tag, _ in page.tags}
+    assert not re.search(r"url\(|@import", source)
+    policy = [attributes["content"] for tag, attributes in page.tags if tag == "meta" and "http-equiv" in attributes]
+    assert policy == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
+    figures = json.loads((project / "reports/metrics.json").read_text())
+    assert f"{100 * figures['accuracy']:.2f} %" in page.text
+    for name in ("top_3_accuracy", "macro_f1", "roc_auc_low", "ece_high", "uncalibrated_ece", "log_loss_train"):
+        assert f"{figures[name]:.4f}" in page.text
+    assert "Ankle_boot" in page.text
+
+
+def test_every_link_leads_somewhere_and_names_are_text(workspace, pictures):
+    classes, labels, strength = EVALUATIONS["usual"]
+    page = Page(evaluated(pictures, classes, labels, strength)[1])
+    places = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
+    links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
+    assert links
+    assert {link[1:] for link in links} <= places
+    assert all(name in page.text for name in names(classes))
+    assert all(tag != "b" or not attributes for tag, attributes in page.tags)
+    assert page.text.count("<b>coat</b>") == 2  # in the table and in the list of classes
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_browser_shows_it_whole(kind, workspace, pictures, window):
+    evaluated(pictures, *EVALUATIONS[kind])
+    address = paths.REPORT.resolve().as_uri()
+    for width in (390, 1280):
+        page, problems, asked = window(width)
+        page.goto(address, wait_until="networkidle")
+        assert (asked, problems) == ([address], [])
+        sizes = page.evaluate("[...document.images].map(image => image.naturalWidth)")
+        assert len(sizes) == len(list(paths.PLOTS.iterdir()))
+        assert min(sizes) > 0
+        assert page.evaluate("document.documentElement.scrollWidth") <= width

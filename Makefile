@@ -1,19 +1,19 @@
 # make run and make test set everything up by themselves; a second time neither installs anything.
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install -q
+UV := $(BIN)/uv pip
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help run advise recipe sweep experiments page test test-full test-gpu lint format lock clean
+.PHONY: help run advise recipe sweep experiments page test test-full test-gpu mutations lint format lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
-run: .venv/installed  ## set up, run the pipeline, say what came out
+run: .venv/installed  ## set up, run the pipeline, show the results and where they are
 	dvc repro
 	@python -m darkroom summary
 
-advise: .venv/installed  ## say which training to start with on these pictures, and why
+advise: .venv/installed  ## recommend a training for these pictures, and explain why
 	@dvc repro -q extract
 	@python -m darkroom advise
 
@@ -25,7 +25,7 @@ sweep: .venv/installed  ## search for a better head on the features: NAME=… AR
 	@dvc repro -q extract
 	@python -m darkroom sweep $(NAME) $(ARGS)
 
-# Of the figures, those that people compare by; of the params those that differ; no hashes of files.
+# The metrics by which people compare, the params that differ, and no hashes of files.
 COLUMNS := Experiment|Created|State|accuracy(_low|_high|_val)?|log_loss|macro_f1|ece
 experiments: .venv/installed  ## a table of DVC's experiments, and what differs between them
 	@dvc exp show --only-changed --precision 4 --drop '.*/|^(?!($(COLUMNS))$$)[^.]*$$'
@@ -33,9 +33,9 @@ experiments: .venv/installed  ## a table of DVC's experiments, and what differs 
 page: .venv/installed  ## try the exported model in a browser
 	@python -m darkroom page
 
-# Two processes share two cores: more threads of OpenBLAS would only wait for each other, a third of the time.
+# Two test processes share two cores: with more threads OpenBLAS would spend a third of the time waiting.
 test test-full: export OPENBLAS_NUM_THREADS = 1
-# Hundreds of processes would each compile the stages anew where this is set.
+# If it were set, every process would compile the modules again.
 test test-full: export PYTHONDONTWRITEBYTECODE =
 test: MARK = not full and not gpu
 test: .venv/installed-dev lint  ## linter, types, and the tests that need no service and little time
@@ -45,35 +45,45 @@ test-full: .venv/installed-dev  ## the tests that need services or much time
 	python -m pytest -n 2 --dist worksteal -m full
 
 test-gpu: .venv/installed-dev  ## a smoke test on an NVIDIA GPU (not yet run on one)
-	$(PIP) -c constraints.txt "tensorflow[and-cuda]"
+	$(UV) install -q --python $(BIN)/python "$$(grep -o '^tensorflow==[^ ]*' requirements.txt | sed 's/==/[and-cuda]==/')"
 	python -m pytest -m gpu
+
+mutations: .venv/installed-dev  ## put small faults into the code, one at a time: each must fail a test
+	python -m tests.mutations
 
 lint: .venv/installed-dev  ## ruff and mypy
 	ruff check .
 	ruff format --check .
 	mypy
 
-format: .venv/installed-dev  ## put the code into ruff's form
+format: .venv/installed-dev  ## format the code with ruff
 	ruff check --fix .
 	ruff format .
 
-lock: .venv/installed-dev  ## write what is installed now into constraints.txt
-	$(BIN)/python -m pip freeze --exclude-editable > constraints.txt
+lock: $(BIN)/uv  ## compile requirements*.txt into lock files with hashes, for Python 3.11 to 3.13
+	for name in requirements requirements-dev; do $(UV) compile -q --universal --python-version 3.11 --generate-hashes \
+		--custom-compile-command "make lock" -o $$name.lock $$name.txt; done
 
 clean:  ## remove the cache of features, downloads and trainings (DVC's cache and MLflow's store stay)
 	rm -rf .cache
 
-.venv/bin/python:
+$(BIN)/uv: | $(BIN)/python
+	@$(BIN)/python -m pip --disable-pip-version-check install -q "$$(grep -o '^uv==[^ ]*' requirements.txt)"
+
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 		{ echo "Darkroom needs Python 3.11, 3.12 or 3.13: make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -m venv .venv || \
 		{ rm -rf .venv; echo "Python's venv module is missing. On Debian: apt install python3-venv"; exit 1; }
 
-.venv/installed: requirements.txt constraints.txt | .venv/bin/python
-	@echo "Installing into .venv (about 3 GB, some minutes)"
-	@$(PIP) -r requirements.txt -c constraints.txt
+# The packages for development are those of a run and more, so that either file stands for a run's.
+.venv/installed: requirements.lock | $(BIN)/uv
+	@echo "Installing into .venv (about 3 GB)"
+	@rm -f .venv/installed-dev
+	@$(UV) sync -q --python $(BIN)/python --require-hashes requirements.lock
 	@touch $@
 
-.venv/installed-dev: requirements-dev.txt .venv/installed
-	@$(PIP) -r requirements-dev.txt -c constraints.txt
-	@touch $@
+.venv/installed-dev: requirements-dev.lock | $(BIN)/uv
+	@echo "Installing into .venv (about 3 GB)"
+	@$(UV) sync -q --python $(BIN)/python --require-hashes requirements-dev.lock
+	@touch .venv/installed $@

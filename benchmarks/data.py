@@ -1,9 +1,9 @@
-"""Looking at pictures and making new ones, against CleanVision's own search and Keras' ImageDataGenerator.
+"""Inspecting and augmenting pictures, against CleanVision's own search and Keras' ImageDataGenerator.
 
     python -m benchmarks.data FOLDER [--count 2000] [--rounds 3]
 
-FOLDER holds pictures, in class folders or not. Every round measures both ways of a pair on the same pictures; the
-middle of the rounds counts. The factor says how many times as many pictures a second a way does as the peer.
+FOLDER contains pictures, in class folders or not. Every round measures both programs of a pair on the same pictures;
+the median of the rounds counts. The factor is a program's pictures per second relative to the peer's.
 """
 
 import argparse
@@ -15,15 +15,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from darkroom.augment import new_pictures
 from darkroom.augment.transforms import PRESETS
 from darkroom.download import inspection
-from darkroom.download.sources import visible
+from darkroom.download.sources.base import visible_files
 from darkroom.images.decode import decode
-from stages import augment
 
 
 def cleanvision(paths: list[Path]) -> None:
-    """CleanVision as its manual has it: all cores, the issues that the download stage looks for."""
+    """CleanVision as in its manual: all cores, the issues that the download stage reports."""
     from cleanvision import Imagelab
 
     lab = Imagelab(filepaths=[str(path) for path in paths], verbose=False)
@@ -31,14 +31,14 @@ def cleanvision(paths: list[Path]) -> None:
 
 
 def download_stage(paths: list[Path]) -> None:
-    """What the download stage does after the pictures are in their folders."""
-    looks = inspection.look(paths)
-    inspection.issues(looks)
-    inspection.near_duplicates(looks, 0.9)
+    """The download stage's inspection."""
+    measures = inspection.measure(paths)
+    inspection.issues(measures)
+    inspection.near_duplicates(measures, 0.9)
 
 
 def image_data_generator(paths: list[Path]) -> None:
-    """Keras' ImageDataGenerator with the tutorial's settings, writing what it makes."""
+    """Keras' ImageDataGenerator with the tutorial's settings, and its pictures written to disk."""
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
     from PIL import Image
 
@@ -53,8 +53,8 @@ def image_data_generator(paths: list[Path]) -> None:
 def augment_stage(paths: list[Path]) -> None:
     """One new picture from each."""
     with tempfile.TemporaryDirectory() as folder:
-        jobs = [augment.Job(path, 0, Path(folder) / f"{number}.png") for number, path in enumerate(paths)]
-        augment.make(jobs, PRESETS["tutorial"], seed=42)
+        jobs = [new_pictures.Job(path, 0, Path(folder) / f"{number}.png") for number, path in enumerate(paths)]
+        new_pictures.make(jobs, PRESETS["tutorial"], seed=42)
 
 
 def main() -> None:
@@ -63,25 +63,25 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
-    paths = visible(given.folder)[: given.count]
+    arguments = parser.parse_args()
+    paths = visible_files(arguments.folder)[: arguments.count]
     pairs: list[tuple[Callable[[list[Path]], None], Callable[[list[Path]], None]]] = [
         (cleanvision, download_stage),
         (image_data_generator, augment_stage),
     ]
     seconds: dict[str, list[float]] = {}
-    for way in [way for pair in pairs for way in pair * given.rounds]:
+    for program in [program for pair in pairs for program in pair * arguments.rounds]:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             started = time.perf_counter()
-            way(paths)
-            seconds.setdefault(way.__name__, []).append(time.perf_counter() - started)
-    print(f"{len(paths):,} pictures of {given.folder}, the middle of {given.rounds} rounds")
+            program(paths)
+            seconds.setdefault(program.__name__, []).append(time.perf_counter() - started)
+    print(f"{len(paths):,} pictures of {arguments.folder}, the median of {arguments.rounds} rounds")
     for peer, ours in pairs:
-        middle = {way: statistics.median(seconds[way.__name__]) for way in (peer, ours)}
-        for way in (peer, ours):
-            rate, ratio = len(paths) / middle[way], middle[peer] / middle[way]
-            spread = ", ".join(f"{one:.1f}" for one in sorted(seconds[way.__name__]))
-            print(f"{way.__name__:22} {rate:8,.0f} a second   x {ratio:.2f}   ({spread} s)")
+        median = {program: statistics.median(seconds[program.__name__]) for program in (peer, ours)}
+        for program in (peer, ours):
+            rate, ratio = len(paths) / median[program], median[peer] / median[program]
+            spread = ", ".join(f"{value:.1f}" for value in sorted(seconds[program.__name__]))
+            print(f"{program.__name__:22} {rate:8,.0f} a second   x {ratio:.2f}   ({spread} s)")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Predicting a folder as `stages.predict` does, against one call for each picture: pictures a second.
+"""Throughput of `python -m darkroom predict` on a folder, compared with one call for each picture.
 
     python -m benchmarks.predict FOLDER [--exports exports] [--count 1000] [--rounds 3]
 
-Every format that is there is measured. Each round does both ways on the same pictures, files to probabilities, one
-after the other; the middle of the rounds counts, after a picture of every size has been seen once.
+Every exported format is measured. Each round runs both methods on the same pictures, from files to probabilities, one
+after the other. The table has the median of the rounds, after a warm-up on the first pictures.
 """
 
 import argparse
@@ -22,20 +22,20 @@ from darkroom.inference.predictor import classify
 
 
 def one_by_one(exported: Exported, paths: list[Path]) -> None:
-    """The obvious loop."""
+    """Decode and classify picture by picture."""
     for path in paths:
         exported.probabilities(decode(path)[None])
 
 
-def together(exported: Exported, paths: list[Path]) -> None:
-    """In batches, decoded ahead by threads."""
+def batched(exported: Exported, paths: list[Path]) -> None:
+    """Classify in batches, decoded ahead by threads."""
     deque(classify(exported, paths), maxlen=0)
 
 
-def seconds(way: Callable[[Exported, list[Path]], None], exported: Exported, paths: list[Path]) -> float:
-    """How long a way takes."""
+def seconds(method: Callable[[Exported, list[Path]], None], exported: Exported, paths: list[Path]) -> float:
+    """Time one run of a method."""
     started = time.perf_counter()
-    way(exported, paths)
+    method(exported, paths)
     return time.perf_counter() - started
 
 
@@ -46,19 +46,21 @@ def main() -> None:
     parser.add_argument("--exports", type=Path, default=EXPORTS)
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
-    paths = [path for path, error in predict.find([given.folder]) if error is None][: given.count]
-    print(f"{len(paths):,} pictures of {given.folder}, the middle of {given.rounds} rounds\n")
-    print("| format | one by one, pictures/s | together, pictures/s | times as fast |\n| --- | --- | --- | --- |")
-    for name in formats.FILES.values():
-        if not (given.exports / name).exists():
+    arguments = parser.parse_args()
+    paths = [path for path, error in predict.find([arguments.folder]) if error is None][: arguments.count]
+    print(f"{len(paths):,} pictures of {arguments.folder}, median of {arguments.rounds} rounds\n")
+    print("| format | one by one, pictures/s | batched, pictures/s | speed-up |\n| --- | --- | --- | --- |")
+    for name in [registered.file for registered in formats.FORMATS.values()]:
+        if not (arguments.exports / name).exists():
             continue
-        exported = formats.load(given.exports / name)
+        exported = formats.load(arguments.exports / name)
         one_by_one(exported, paths[:50])
-        together(exported, paths[:50])
-        pairs = [[seconds(way, exported, paths) for way in (one_by_one, together)] for _ in range(given.rounds)]
-        single, batched = (statistics.median(times) for times in zip(*pairs, strict=True))
-        row = f"| {name} | {len(paths) / single:.1f} | {len(paths) / batched:.1f} | {single / batched:.2f} |"
+        batched(exported, paths[:50])
+        pairs = [
+            [seconds(method, exported, paths) for method in (one_by_one, batched)] for _ in range(arguments.rounds)
+        ]
+        single, together = (statistics.median(times) for times in zip(*pairs, strict=True))
+        row = f"| {name} | {len(paths) / single:.1f} | {len(paths) / together:.1f} | {single / together:.2f} |"
         print(row, flush=True)
 
 

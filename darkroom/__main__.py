@@ -1,10 +1,10 @@
-"""Commands that are not stages of the pipeline: `python -m darkroom COMMAND --help` explains each."""
+"""Commands that are not stages of the pipeline; `python -m darkroom COMMAND --help` explains each of them."""
 
 import argparse
+import ast
 import importlib
 import sys
-from types import ModuleType
-from typing import Any
+from pathlib import Path
 
 from darkroom.pipeline.script import guarded
 
@@ -24,37 +24,37 @@ COMMANDS = {
 
 
 def main(words: list[str]) -> None:
-    """Run the command that `words` begin with."""
-    name = words[0] if words else ""
+    """Run the command whose name is the first of `words`; the others are its arguments."""
+    name, *rest = words or ["--help"]
     if name not in COMMANDS:
-        _parser(COMMANDS).parse_args(words or ["--help"])  # prints help or an error, and exits
-    module = importlib.import_module(COMMANDS[name])
-    arguments = vars(_parser([name]).parse_args(words))
-    arguments.pop("command")
-    guarded(name, lambda: module.main(**arguments))
+        _overview().parse_args([name])  # prints the help or an error, and exits
 
-
-def _parser(names: "dict[str, str] | list[str]") -> argparse.ArgumentParser:
-    """The parser of some commands: imports are what takes time, so that only the one that runs is imported."""
-    parser = argparse.ArgumentParser(prog="python -m darkroom", description=__doc__)
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
-    for name in names:
+    def work() -> None:
         module = importlib.import_module(COMMANDS[name])
-        text = str(module.__doc__)
-        subparser = subparsers.add_parser(
-            name,
-            help=text.partition("\n")[0],
-            description=text,
+        parser = argparse.ArgumentParser(
+            prog=f"python -m darkroom {name}",
+            description=module.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        for argument, options in _arguments(module).items():
-            subparser.add_argument(argument, **options)
+        for argument, options in getattr(module, "ARGUMENTS", {}).items():
+            parser.add_argument(argument, **options)
+        module.main(**vars(parser.parse_args(rest)))
+
+    guarded(name, work)
+
+
+def summary(name: str) -> str:
+    """Return the first line of a command's docstring without importing the command, which can take seconds."""
+    path = Path(__file__).parent.joinpath(*COMMANDS[name].split(".")[1:]).with_suffix(".py")
+    return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+
+
+def _overview() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m darkroom", description=__doc__)
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
+    for name in COMMANDS:
+        subparsers.add_parser(name, help=summary(name))
     return parser
-
-
-def _arguments(module: ModuleType) -> dict[str, dict[str, Any]]:
-    """A command's arguments: name to what `add_argument` takes."""
-    return dict(getattr(module, "ARGUMENTS", {}))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Fetch labelled pictures, check every one, keep the good ones in one folder a class, and say what they are like.
+"""Fetch labelled pictures, check each one, keep the good ones in a folder for each class, and describe the set.
 
-Reads   the source that `download.source` names: a set of TensorFlow Datasets, or `download.path` or `download.url`
+Reads   the source `download.source`: a set of TensorFlow Datasets, or `download.path` or `download.url`
 Writes  data/raw/{train,val,test}/<class>/ (val and test only where the set has official ones), reports/dataset.json,
         reports/groups.csv (picture, hash, group of near-duplicates), reports/issues.csv (picture, issue),
         reports/dataset/: class counts, sizes, a contact sheet of each class
@@ -8,8 +8,7 @@ Params  base.seed, download
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,109 +18,94 @@ from darkroom.core.hashing import folder_md5
 from darkroom.core.parallel import on_all_cores
 from darkroom.core.params import Base
 from darkroom.core.paths import DATASET_PLOTS, DATASET_REPORT, GROUPS, ISSUES, RAW
-from darkroom.download import archives, inspection, sources, tables
-from darkroom.download import plots as dataset_plots
-from darkroom.download.http import fetch, verify
+from darkroom.download import inspection, selection, sources
 from darkroom.download.params import Params
-from darkroom.download.sources import Found
-from darkroom.download.validation import Bounds, beyond_limit, check, copies, jobs
+from darkroom.download.selection import Selection
+from darkroom.download.sources.base import SourceFile
+from darkroom.download.validation import Bounds, check, jobs
 from darkroom.images.folders import PARTS, labelled
 from darkroom.pipeline.script import run
 
 
 def main(base: Base, params: Params) -> None:
-    """Keep the good pictures of the source, look at them, and report both."""
+    """Collect the good pictures of the source, inspect them, and report on both."""
     with whole_folder(RAW) as folder:
-        with ExitStack() as scratch:
-            report = keep(find(params, scratch), folder, params, base.seed)
+        with scratch_folder(RAW) as scratch:
+            report = collect(sources.read(params, scratch), folder, params, base.seed)
         report |= describe(folder, params.near_duplicates) | {"md5": folder_md5(folder)}
     write_json(DATASET_REPORT, report)
-    print(f"download: {report['kept']:,} pictures of {len(report['classes'])} classes in {RAW}", end="")
-    print(f", {len(report['dropped']):,} dropped: see {DATASET_REPORT}" if report["dropped"] else "")
-    if twins := len(report["near_duplicates_with_two_labels"]):
-        print(f"download: {twins:,} groups of near-duplicates have two labels or more: see {DATASET_REPORT}")
+    dropped = f", {len(report['dropped']):,} dropped: see {DATASET_REPORT}" if report["dropped"] else ""
+    print(f"download: {report['kept']:,} pictures of {len(report['classes'])} classes in {RAW}{dropped}")
+    if conflicts := len(report["near_duplicates_with_two_labels"]):
+        print(f"download: {conflicts:,} groups of near-duplicates have two labels or more: see {DATASET_REPORT}")
 
 
-def find(params: Params, scratch: ExitStack) -> Iterator[Found]:
-    """What the source has; an archive is unpacked into a folder that lasts as long as `scratch`."""
-    if params.source == "tfds":
-        return sources.from_tfds(str(params.name), params.data_dir, params.manual_dir)
-    path = fetch(params.url, params.sha256) if params.url else Path(params.path)
-    if path.is_file() and not params.url:
-        verify(path, params.sha256, str(path))
-    if params.source == "archive" or archives.is_archive(path):
-        limits = archives.Limits(int(params.unpacked_gb * 1e9), params.unpacked_files)
-        path = archives.unpack(path, scratch.enter_context(scratch_folder(RAW)), limits)
-    if params.source == "csv":
-        return tables.from_csv(path, tuple(params.csv.shape), params.csv.header)
-    return tables.from_idx(path) if params.source == "idx" else sources.from_folder(path)
-
-
-def keep(found: Iterable[Found], folder: Path, params: Params, seed: int) -> dict[str, Any]:
+def collect(files: Iterable[SourceFile], folder: Path, params: Params, seed: int) -> dict[str, Any]:
     """Write the good pictures to `folder/<part>/<class>/` and return the report: kept + dropped = found.
 
-    Of every class of the part `train`, `limit_per_class` pictures stay, those whose bytes have the smallest hash with
-    the seed, so that the choice does not depend on the order in which a source lists them. Copies are left out of
-    train; official val and test stay whole.
+    In train, copies are left out and `limit_per_class` pictures of each class are kept: those whose bytes have the
+    smallest hash with the seed, so that the choice does not depend on the order of the source. Official val and test
+    stay whole.
 
     Raises:
-        UserError: a bad picture with `on_bad` fail, a class without a good one, or a class that is not there.
+        UserError: a bad picture with `on_bad` fail, a class without a good one, or a class that does not exist.
     """
-    others: Counter[str] = Counter()
-    chosen = sources.choose(found, params.classes, others)
+    ignored: Counter[str] = Counter()
+    chosen = selection.of_classes(files, params.classes, ignored)
     bounds = Bounds(params.min_side, params.max_megapixels * 1e6)
     checked = list(on_all_cores(check, jobs(chosen, folder, bounds, seed)))
-    good = {item.target: item for item in checked if not item.reason}
-    twins, two_labels = copies([item for item in good.values() if item.part == "train"])
-    bad = {item.target: item.reason for item in checked if item.reason} | two_labels
-    if params.on_bad == "fail" and bad:
-        first = min(bad)
-        raise UserError(f"{first.relative_to(folder)}: {bad[first]} (download.on_bad is fail).")
-    reasons = bad | twins
-    dropped = sorted((target.relative_to(folder).as_posix(), reason) for target, reason in reasons.items())
-    left = {target: item for target, item in good.items() if target not in reasons}
-    beyond = beyond_limit([item for item in left.values() if item.part == "train"], params.limit_per_class)
-    for target in (good.keys() & reasons.keys()) | beyond:
-        target.unlink()
-    kept = [item for target, item in left.items() if target not in beyond]
-    counts = Counter(item.label for item in kept)
-    if empty := sorted({item.label for item in checked if item.label} - set(counts)):
-        reason = next(reason for path, reason in dropped if f"/{empty[0]}/" in path)
+    selected = selection.select(checked, params.limit_per_class)
+    if params.on_bad == "fail" and selected.bad:
+        first = min(selected.bad)
+        raise UserError(f"{first.relative_to(folder)}: {selected.bad[first]} (download.on_bad is fail).")
+    kept = {item.target for item in selected.kept}
+    for item in checked:
+        if not item.reason and item.target not in kept:
+            item.target.unlink()
+    report = summary(selected, folder, ignored)
+    if empty := sorted({item.label for item in checked if item.label} - set(report["classes"])):
+        reason = next(item["reason"] for item in report["dropped"] if f"/{empty[0]}/" in item["path"])
         raise UserError(f"class {empty[0]} has no good picture ({reason}): add some, or choose download.classes.")
-    if not counts:
+    if not kept:
         raise UserError("the source holds no pictures in class folders: check download.path.")
-    if len(kept) + len(dropped) + len(beyond) != len(checked):
-        raise AssertionError("a picture was lost")
+    return report
+
+
+def summary(selected: Selection, folder: Path, ignored: Counter[str]) -> dict[str, Any]:
+    """The report on a selection; paths are relative to `folder`."""
+    reasons = selected.bad | selected.copies
+    dropped = sorted((target.relative_to(folder).as_posix(), reason) for target, reason in reasons.items())
     return {
-        "found": len(kept) + len(dropped),
-        "kept": len(kept),
-        "beyond_limit_per_class": len(beyond),
-        "in_other_classes": others.total(),
-        "classes": dict(sorted(counts.items())),
+        "found": len(selected.kept) + len(dropped),
+        "kept": len(selected.kept),
+        "beyond_limit_per_class": len(selected.surplus),
+        "in_other_classes": ignored.total(),
+        "classes": dict(sorted(Counter(item.label for item in selected.kept).items())),
         "dropped": [{"path": path, "reason": reason} for path, reason in dropped],
-        "named_wrongly": sorted(item.target.relative_to(folder).as_posix() for item in kept if item.named_wrongly),
+        "named_wrongly": sorted(
+            item.target.relative_to(folder).as_posix() for item in selected.kept if item.wrong_suffix
+        ),
     }
 
 
-def describe(folder: Path, least: float | None) -> dict[str, Any]:
-    """Look at all pictures; write the lists and plots, and return what belongs into the report."""
+def describe(folder: Path, threshold: float | None) -> dict[str, Any]:
+    """Inspect all pictures, write the tables and plots, and return the inspection's part of the report."""
+    from darkroom.download import plots  # imports matplotlib
+
     pictures = [picture for part in PARTS if (folder / part).is_dir() for picture in labelled(folder / part)]
     names = [path.relative_to(folder).as_posix() for path, _ in pictures]
-    looks = inspection.look([path for path, _ in pictures])
-    groups = inspection.near_duplicates(looks, least)
+    measures = inspection.measure([path for path, _ in pictures])
+    groups = inspection.near_duplicates(measures, threshold)
     group_of = {row: number for number, group in enumerate(groups, start=1) for row in group}
-    hashes = [f"{item.hash:016x}" for item in looks]
-    write_csv(
-        GROUPS,
-        ("picture", "hash", "group"),
-        [(name, hashes[row], group_of.get(row, "")) for row, name in enumerate(names)],
-    )
-    issues = inspection.issues(looks)
+    hashes = [f"{item.hash:016x}" for item in measures]
+    rows = [(name, hashes[row], group_of.get(row, "")) for row, name in enumerate(names)]
+    write_csv(GROUPS, ("picture", "hash", "group"), rows)
+    issues = inspection.issues(measures)
     write_csv(ISSUES, ("picture", "issue"), [(names[row], issue) for issue in issues for row in issues[issue]])
-    with whole_folder(DATASET_PLOTS) as plots:
-        dataset_plots.data_set(pictures, [(item.width, item.height) for item in looks], plots)
+    with whole_folder(DATASET_PLOTS) as target:
+        plots.data_set(pictures, [(item.width, item.height) for item in measures], target)
     return {
-        "issues": {issue: len(found) for issue, found in issues.items()},
+        "issues": {issue: len(affected) for issue, affected in issues.items()},
         "near_duplicate_groups": len(groups),
         "near_duplicates_with_two_labels": [
             [names[row] for row in group] for group in groups if len({pictures[row].label for row in group}) > 1

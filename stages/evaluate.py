@@ -1,4 +1,4 @@
-"""Measure the model on the test split, every figure with its uncertainty, and show where it is wrong, and why.
+"""Measure the model on the test split, every metric with its uncertainty, and show where and why it is wrong.
 
 Reads   models, data/features, data/split, data/augmented, reports/groups.csv, reports/history.csv
 Writes  reports/metrics.json, reports/per_class.csv, reports/predictions.csv, reports/label_issues.csv, reports/roc.csv,
@@ -11,13 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from darkroom.core import paths, runtime, seeds
 from darkroom.core.files import read_csv, whole_folder, write_json
-from darkroom.core.model_spec import model_sha256
+from darkroom.core.metric_table import BY_KEY, HIGH, LOW, UNCALIBRATED, Estimate
+from darkroom.core.model_spec import ModelSpec, model_sha256
 from darkroom.core.params import Base
-from darkroom.evaluate.intervals import wilson
 from darkroom.evaluate.params import Params
 from darkroom.images.folders import PARTS
 from darkroom.models.classifier import Classifier
@@ -25,129 +23,115 @@ from darkroom.pipeline.script import run
 from darkroom.tracking import pipeline_log, store
 
 if TYPE_CHECKING:
-    from darkroom.evaluate.label_noise import Suspect
-    from darkroom.evaluate.metrics import Predictions
+    from darkroom.evaluate.label_noise import LabelIssue
+    from darkroom.evaluate.predictions import Predictions
     from darkroom.evaluate.tables import Tables
 
 
 def main(base: Base, params: Params) -> None:
-    """Predict, measure, draw, write, and add all of it to the model's run."""
+    """Evaluate the model, and add the results to its run."""
     started = time.monotonic()
     runtime.prepare(base.seed)
-    model = Classifier.load(paths.MODELS)
-    said = {part: predict(model, part) for part in PARTS}
-    suspects = None
-    if params.label_issues:
-        from darkroom.evaluate import label_noise
+    from darkroom.evaluate import label_noise
+    from darkroom.evaluate.predictions import predict
 
-        suspects = label_noise.suspects(model, base.seed)
-    figures = evaluate(model, model_sha256(paths.MODELS), said, suspects, params, base.seed)
-    store.excused(lambda: pipeline_log.log_evaluation(time.monotonic() - started))
-    low, high = figures["accuracy_low"], figures["accuracy_high"]
-    print(f"evaluate: accuracy {figures['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}); {paths.REPORT}")
+    model = Classifier.load(paths.MODELS)
+    predictions = {part: predict(model, part) for part in PARTS}
+    issues = label_noise.find_issues(model, base.seed) if params.label_issues else None
+    metrics = evaluate(model, model_sha256(paths.MODELS), predictions, issues, params, base.seed)
+    store.best_effort(lambda: pipeline_log.log_evaluation(time.monotonic() - started))
+    print(f"evaluate: accuracy {Estimate.of(metrics, 'accuracy').text()}; {paths.REPORT}")
 
 
 def evaluate(
     model: Classifier,
     sha256: str,
-    said: Mapping[str, "Predictions"],
-    suspects: "list[Suspect] | None",
+    predictions: Mapping[str, "Predictions"],
+    issues: "list[LabelIssue] | None",
     params: Params,
     seed: int,
 ) -> dict[str, Any]:
     """Measure, draw and write.
 
     Args:
-        model: what is evaluated.
-        sha256: its own, by which whoever finds the figures knows whose they are.
-        said: what it says of train, val and test.
-        suspects: the labels that look wrong; None where none were looked for.
-        params: the stage's.
-        seed: draws the resamples and the pictures that are explained.
+        model: that is evaluated.
+        sha256: of the model, by which readers of metrics.json recognise it.
+        predictions: on train, val and test.
+        issues: labels that look wrong; None if they were not looked for.
+        params: of the stage.
+        seed: of the resamples and of the pictures for Grad-CAM.
 
     Returns:
-        The figures of metrics.json.
+        The content of metrics.json.
     """
     from darkroom.evaluate import bootstrap, galleries, report, tables
 
-    test, found = said["test"], suspects or []
+    test, spec, listed = predictions["test"], model.spec, issues or []
     resamples = bootstrap.affordable(params.bootstrap, *test.probabilities.shape)
-    figures = {"model_sha256": sha256} | measure(said, model.spec.temperature, resamples, seed)
-    if suspects is not None:
-        figures["label_issues"] = len(suspects)
-    tested = tables.of(test, model.spec.temperature, model.spec.classes)
+    metrics = {"model_sha256": sha256} | measure(predictions, spec.temperature, resamples, seed)
+    if issues is not None:
+        metrics["label_issues"] = len(issues)
+    results = tables.compute(test, spec.temperature, spec.classes)
     with whole_folder(paths.PLOTS) as folder:
-        draw(model, test, tested, folder)
-        galleries.mistakes(test, model.spec.classes, params.mistakes, folder / "mistakes.png")
-        galleries.doubts(test, model.spec.classes, params.mistakes, folder / "doubts.png")
-        galleries.suspects(found[: params.label_issues], folder / "label_issues.png")
+        plot(spec, test, results, folder)
+        galleries.mistakes(test, spec.classes, params.mistakes, folder / "mistakes.png")
+        galleries.doubts(test, spec.classes, params.mistakes, folder / "doubts.png")
+        galleries.label_issues(listed[: params.label_issues], folder / "label_issues.png")
         no_grad_cam = galleries.grad_cam(model, test, params.grad_cam, seed, folder / "grad_cam.png")
-    tables.write(tested, test, found)
-    asked = params.model_dump() | {"resamples": resamples, "no_grad_cam": no_grad_cam}
-    report.write(paths.REPORT, paths.PLOTS, model, figures, tested.scores, asked)
-    write_json(paths.METRICS, figures)  # last, since it says whose all this is
-    return figures
+    tables.write(results, test, listed)
+    options = params.model_dump() | {"resamples": resamples, "no_grad_cam": no_grad_cam}
+    report.write(paths.REPORT, paths.PLOTS, spec, metrics, results.scores, options)
+    write_json(paths.METRICS, metrics)  # last: its hash of the model vouches for all other files
+    return metrics
 
 
-def predict(model: Classifier, part: str) -> "Predictions":
-    """What the model says of a split: the float32 probabilities that the exported model gives, made to add up to 1."""
-    from scipy.special import softmax
-
-    from darkroom.evaluate.metrics import Predictions
-
-    inputs = model.inputs(part)
-    logits = model.logits(inputs)
-    given = [
-        softmax(logits / np.float32(temperature), axis=1).astype(np.float64)
-        for temperature in (1, model.spec.temperature)
-    ]
-    plain, calibrated = (probabilities / probabilities.sum(axis=1, keepdims=True) for probabilities in given)
-    return Predictions(inputs.paths, inputs.numbers(model.spec.classes), plain, calibrated)
-
-
-def measure(said: Mapping[str, "Predictions"], temperature: float, resamples: int, seed: int) -> dict[str, Any]:
-    """Everything in metrics.json but the number of labels that look wrong, rounded to eight places.
+def measure(
+    predictions: Mapping[str, "Predictions"], temperature: float, resamples: int, seed: int
+) -> dict[str, float]:
+    """Compute the metrics of metrics.json, rounded to eight decimals.
 
     Args:
-        said: of train, val and test.
+        predictions: on train, val and test.
         temperature: of the calibration.
         resamples: of the test pictures, for the intervals.
-        seed: draws them.
+        seed: of the resamples.
     """
     from darkroom.evaluate import bootstrap
-    from darkroom.evaluate import metrics as measures
+    from darkroom.evaluate.metrics import calibration, point_estimates
+    from darkroom.evaluate.statistics import wilson
 
-    test = said["test"]
-    count, values = len(test.labels), measures.headline(test.labels, test.probabilities)
+    test = predictions["test"]
+    count, estimates = len(test.labels), point_estimates(test.labels, test.probabilities)
     intervals = bootstrap.intervals(test.labels, test.probabilities, resamples, seeds.stream(seed, "bootstrap"))
-    shares = measures.SHARES & values.keys()
-    intervals |= {name: wilson(round(values[name] * count), count) for name in shares}
-    figures: dict[str, Any] = {}
-    for name, value in values.items():
-        figures[name] = value
-        if name in intervals:
-            figures[f"{name}_low"], figures[f"{name}_high"] = intervals[name]
-    plain = measures.calibration(test.labels, test.plain)
-    figures |= {"temperature": temperature} | {f"uncalibrated_{name}": value for name, value in plain.items()}
+    metrics: dict[str, float] = {}
+    for key, value in estimates.items():
+        if BY_KEY[key].interval == "wilson":
+            intervals[key] = wilson(round(value * count), count)
+        metrics[key] = value
+        if key in intervals:
+            metrics[key + LOW], metrics[key + HIGH] = intervals[key]
+    metrics["temperature"] = temperature
+    uncalibrated = calibration(test.labels, test.uncalibrated)
+    metrics |= {UNCALIBRATED + key: value for key, value in uncalibrated.items()}
     for part in ("train", "val"):
-        _, labels, _, probabilities = said[part]
-        figures[f"accuracy_{part}"] = float((probabilities.argmax(axis=1) == labels).mean())
-        figures[f"log_loss_{part}"] = measures.calibration(labels, probabilities)["log_loss"]
-    figures |= {f"n_{part}": len(said[part].labels) for part in PARTS}
-    return {name: round(value, 8) for name, value in figures.items()}
+        labels, probabilities = predictions[part].labels, predictions[part].probabilities
+        metrics[f"accuracy_{part}"] = float((predictions[part].predicted == labels).mean())
+        metrics[f"log_loss_{part}"] = calibration(labels, probabilities)["log_loss"]
+    metrics |= {f"n_{part}": len(predictions[part].labels) for part in PARTS}
+    return {key: round(value, 8) for key, value in metrics.items()}
 
 
-def draw(model: Classifier, test: "Predictions", tested: "Tables", folder: Path) -> None:
-    """Plots of the figures."""
+def plot(spec: ModelSpec, test: "Predictions", results: "Tables", folder: Path) -> None:
+    """Draw the confusion matrix, the scores of the classes, and the curves."""
     from darkroom.evaluate import plots
 
-    plots.confusion(test.labels, test.probabilities.argmax(axis=1), model.spec.classes, folder)
-    plots.per_class(tested.scores, folder / "per_class.png")
-    plots.reliability(tested.bins, folder / "reliability.png")
-    plots.curves(read_csv(paths.HISTORY), model.spec.epoch, folder / "curves.png")
-    if tested.roc:
-        plots.roc(tested.roc, folder / "roc.png")
-        plots.precision_recall(tested.precision_recall, folder / "precision_recall.png")
+    plots.confusion(test.labels, test.predicted, spec.classes, folder)
+    plots.per_class(results.scores, folder / "per_class.png")
+    plots.reliability(results.bins, folder / "reliability.png")
+    plots.curves(read_csv(paths.HISTORY), spec.epoch, folder / "curves.png")
+    if results.roc:
+        plots.roc(results.roc, folder / "roc.png")
+        plots.precision_recall(results.precision_recall, folder / "precision_recall.png")
 
 
 if __name__ == "__main__":

@@ -18,51 +18,50 @@ from darkroom.core.terminal import progress
 from darkroom.export import parity
 from darkroom.export.params import Params
 from darkroom.inference import formats
+from darkroom.inference.formats import FORMATS
 from darkroom.models.classifier import Classifier
 from darkroom.pipeline.script import run
 from darkroom.tracking import pipeline_log, store
 
 
 def main(base: Base, params: Params) -> None:
-    """Write every format, compare, describe, and add all of it to the model's run."""
+    """Write every format, compare it with Keras, write the model card, and add everything to the model's run."""
     started = time.monotonic()
     runtime.prepare(base.seed)
     from darkroom.export import conversion, model_card
 
     model = Classifier.load(MODELS)
-    whole = model.whole()
+    whole, classes = model.whole(), list(model.spec.classes)
     conversion.refuse_too_large(params.formats, whole, f"this model (head {model.spec.head_type})")
     rows = sample(read_csv(PREDICTIONS), params.check_pictures, base.seed)
     with whole_folder(EXPORTS) as folder:
-        writer = conversion.Conversion(whole, list(model.spec.classes))
-        files: dict[str, Path] = {
-            kind: writer.write(kind, folder)
-            for kind in progress(params.formats, len(params.formats), "writing", "formats")
-        }
-        exported: dict[str, formats.Exported] = {kind: formats.load(path) for kind, path in files.items()}
-        reports, differences, milliseconds = parity.compare(exported, whole, rows, model.spec.head_type)
-        for kind, path in files.items():
-            reports[kind]["bytes"] = size(path)
-        write_json(folder / EXPORTED_CLASSES.name, list(model.spec.classes))
+        writer = conversion.Conversion(whole, classes)
+        names = progress(params.formats, len(params.formats), "writing", "formats")
+        files = {name: writer.write(FORMATS[name], folder) for name in names}
+        exported = {name: formats.load(path) for name, path in files.items()}
+        comparisons = parity.compare(exported, whole, rows, model.spec.head_type)
+        reports = {name: {**comparisons[name].report, "bytes": size(path)} for name, path in files.items()}
+        write_json(folder / EXPORTED_CLASSES.name, classes)
         write_text(folder / MODEL_CARD.name, model_card.render(model, reports))
     write_json(EXPORT_REPORT, {"model_sha256": model_sha256(MODELS), **reports})
-    store.excused(lambda: pipeline_log.log_export(params.register_as, time.monotonic() - started, milliseconds))
-    for kind, report in reports.items():
+    milliseconds = {name: comparison.milliseconds for name, comparison in comparisons.items()}
+    store.best_effort(lambda: pipeline_log.log_export(params.register_as, time.monotonic() - started, milliseconds))
+    for name, report in reports.items():
         print(
-            f"export: {EXPORTS / formats.FILES[kind]}, {report['bytes'] / 1e6:.1f} MB, {milliseconds[kind]:.1f} ms a "
+            f"export: {EXPORTS / FORMATS[name].file}, {report['bytes'] / 1e6:.1f} MB, {milliseconds[name]:.1f} ms a "
             f"picture; on {report['pictures']} test pictures {report['same_label']:.1%} of Keras' labels, "
-            f"probabilities within {differences[kind]:.0e}"
+            f"probabilities within {comparisons[name].difference:.0e}"
         )
 
 
 def sample(predictions: list[dict[str, str]], count: int, seed: int) -> list[dict[str, str]]:
-    """Test pictures to compare on, drawn by the seed, in the order of the predictions."""
+    """Draw test pictures to compare on, and return them in the order of the predictions."""
     chosen = seeds.stream(seed, "export").permutation(len(predictions))[:count]
     return [predictions[row] for row in sorted(chosen)]
 
 
 def size(path: Path) -> int:
-    """Bytes of a file, or of all in a folder."""
+    """Bytes of a file, or of all files in a folder."""
     return sum(file.stat().st_size for file in [path, *path.rglob("*")] if file.is_file())
 
 

@@ -70,7 +70,7 @@ def extract(params: Params, seed: int, folder: Path) -> BackboneSpec:
     paths = {digest: path for part in PARTS for digest, path, _ in rows[part]}
     todo = cache.missing([digest for part in PARTS for digest, _, _ in rows[part]])
     batches = features(model, [paths[digest] for digest in todo], size, precision)
-    done = progress(batches, len(todo), "extract", each=BATCH)
+    done = progress(batches, len(todo), "extract", step=BATCH)
     for start in range(0, len(todo), CHUNK):
         chunk = list(islice(done, CHUNK // BATCH))
         joined = {layer: np.concatenate([batch[layer] for batch in chunk]) for layer in params.layers}

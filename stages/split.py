@@ -1,13 +1,15 @@
-"""Divide the pictures into train, val and test; parts that are official stay as they are, and twins stay together.
+"""Divide the pictures into train, val and test; official parts stay as they are, and groups stay together.
 
 Reads   data/raw, reports/groups.csv
 Writes  data/split/{train,val,test}/<class>/, reports/split.csv (picture, class, split), reports/split.json (counts, and
-        the pictures that were left out because a twin of theirs is held out)
+        the pictures that were left out because a near-duplicate is held out)
 Params  base.seed, split
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from darkroom.core.errors import UserError
 from darkroom.core.files import link_or_copy, read_csv, whole_folder, write_csv, write_json
@@ -15,47 +17,45 @@ from darkroom.core.params import Base
 from darkroom.core.paths import GROUPS, RAW, SPLIT, SPLIT_REPORT, SPLIT_SUMMARY
 from darkroom.images.folders import PARTS, labelled
 from darkroom.pipeline.script import run
-from darkroom.split import groups as leaks
-from darkroom.split import methods
-from darkroom.split.groups import Assignment
+from darkroom.split.groups import Assignment, check_leaks, make_groups, match_of, resolve
+from darkroom.split.methods import METHODS, Task
 from darkroom.split.params import Params
 
 
+class Result(NamedTuple):
+    """A split of all pictures."""
+
+    assignment: Assignment
+    left_out: dict[str, str]  # pictures in no part, each with the held-out picture of its group
+    groups: list[list[str]]
+
+
 def main(base: Base, params: Params) -> None:
-    """Split, mend, check, link, and list which picture is where."""
+    """Split, check, link, and list the part of each picture."""
     rows = {row["picture"]: row for row in read_csv(GROUPS)}
-    assignment, gone, together = split(RAW, rows, params, base.seed)
-    counts = check(assignment)
-    if len(gone) > len(assignment):
+    assignment, left_out, groups = split(RAW, rows, params, base.seed)
+    classes = class_counts(assignment)
+    if len(left_out) > len(assignment):
         raise UserError(
-            f"{len(gone):,} pictures are left out, since twins are held out, and only {len(assignment):,} are used: "
-            "give split.group, which keeps such pictures together, or use another split.method."
+            f"{len(left_out):,} pictures are left out, since near-duplicates are held out, and only "
+            f"{len(assignment):,} are used: give split.group, which keeps such pictures together, or use another "
+            "split.method."
         )
     with whole_folder(SPLIT) as folder:
         for name, part in assignment.items():
-            link_or_copy((RAW / name).resolve(), folder / _place(name, part))
-    where = sorted(((_place(name, part), name.split("/")[1], part) for name, part in assignment.items()), key=_order)
-    write_csv(SPLIT_REPORT, ("picture", "class", "split"), where)
-    left_out = [{"picture": name, "because_of": twin} for name, twin in sorted(gone.items())]
-    report = {"method": params.method, "classes": counts, "groups": len(together), "left_out": left_out}
+            link_or_copy((RAW / name).resolve(), folder / _placed(name, part))
+    table = [(_placed(name, part), _label(name), part) for name, part in assignment.items()]
+    table.sort(key=lambda row: (PARTS.index(row[2]), row[0]))
+    write_csv(SPLIT_REPORT, ("picture", "class", "split"), table)
+    reasons = [{"picture": name, "because_of": held_out} for name, held_out in sorted(left_out.items())]
+    report = {"method": params.method, "classes": classes, "groups": len(groups), "left_out": reasons}
     write_json(SPLIT_SUMMARY, report)
-    print(
-        "split: " + ", ".join(f"{sum(part == one for one in assignment.values()):,} {part}" for part in PARTS), end=""
-    )
-    print(f", {len(gone):,} left out: a twin is held out, see {SPLIT_SUMMARY}" if gone else "")
+    counts = Counter(assignment.values())
+    suffix = f", {len(left_out):,} left out: see {SPLIT_SUMMARY}" if left_out else ""
+    print("split: " + ", ".join(f"{counts[part]:,} {part}" for part in PARTS) + suffix)
 
 
-def _place(name: str, part: str) -> str:
-    return "/".join((part, *name.split("/")[1:]))
-
-
-def _order(row: tuple[str, str, str]) -> tuple[int, str]:
-    return PARTS.index(row[2]), row[0]
-
-
-def split(
-    raw: Path, rows: dict[str, dict[str, str]], params: Params, seed: int
-) -> tuple[Assignment, dict[str, str], list[list[str]]]:
+def split(raw: Path, rows: Mapping[str, Mapping[str, str]], params: Params, seed: int) -> Result:
     """Assign every picture of `raw` to a part.
 
     Args:
@@ -64,8 +64,8 @@ def split(
         params: of this stage.
         seed: of everything random.
 
-    Returns:
-        The assignment, the pictures that are in no part with the twin that is the reason, and the groups.
+    Raises:
+        UserError: the params do not fit the pictures.
     """
     names = [
         path.relative_to(raw).as_posix() for part in PARTS if (raw / part).is_dir() for path, _ in labelled(raw / part)
@@ -73,40 +73,43 @@ def split(
     official = [part for part in PARTS[1:] if (raw / part).is_dir()]
     if params.method == "kfold" and "val" in official:
         raise UserError("split.method kfold makes val itself, but the pictures come with an official val: use ratio.")
-    unnamed = [name for name in names if params.group and not leaks.named(params.group, name)]
-    if unnamed == names:
-        raise UserError(f"split.group {params.group} is in no picture's name, such as {names[0].rsplit('/', 1)[1]}.")
-    if unnamed:
-        print(f"split: {len(unnamed):,} pictures have no match of split.group in their names, such as {unnamed[0]}")
+    _check_pattern(params.group, names)
     near = {name: row["group"] for name, row in rows.items()} if params.near_duplicates_together else {}
-    together = leaks.groups(near, params.group, names)
-    drawn = [name for name in names if name.startswith("train/")]
+    groups = make_groups(near, params.group, names)
     shares = {part: share for part, share in zip(PARTS, params.ratio, strict=True) if part not in official}
-    shares = {part: share / sum(shares.values()) for part, share in shares.items()}
-    numbers = dict(zip(PARTS[1:], params.fixed, strict=True)) if params.fixed else {}
-    numbers = {part: number for part, number in numbers.items() if part not in official}
-    if params.method == "stable":
-        keys = {name: leaks.named(params.group, name) or rows[name]["hash"] for name in drawn}
-        assignment = methods.by_hash(keys, shares, seed)
-    elif params.method == "ordered":
-        assignment = methods.by_order(drawn, shares, numbers, params.hold_out)
-    else:
-        fold = (params.folds, params.fold) if params.method == "kfold" else None
-        numbers = numbers if params.method == "fixed" else {}
-        assignment = methods.by_split_folders(raw / "train", shares, numbers, fold, together, seed)
+    task = Task(
+        folder=raw / "train",
+        names=[name for name in names if name.startswith("train/")],
+        hashes={name: row["hash"] for name, row in rows.items()},
+        groups=groups,
+        shares={part: share / sum(shares.values()) for part, share in shares.items()},
+        params=params,
+        seed=seed,
+    )
+    assignment = METHODS[params.method](task)
     assignment |= {name: name.split("/")[0] for name in names if not name.startswith("train/")}
-    gone = leaks.mend(assignment, together, official, move=params.method != "stable")
-    leaks.check(assignment, together)
-    return assignment, gone, together
+    left_out = resolve(assignment, groups, official, move=params.method != "stable")
+    check_leaks(assignment, groups)
+    return Result(assignment, left_out, groups)
 
 
-def check(assignment: Assignment) -> dict[str, dict[str, int]]:
+def _check_pattern(pattern: str | None, names: list[str]) -> None:
+    """Check that `split.group` matches at least one picture's name, and print how many it does not match."""
+    unmatched = [name for name in names if pattern and not match_of(pattern, name)]
+    if unmatched == names:
+        raise UserError(f"split.group {pattern} is in no picture's name, such as {names[0].rsplit('/', 1)[1]}.")
+    if unmatched:
+        print(f"split: {len(unmatched):,} pictures have no match of split.group in their names, such as {unmatched[0]}")
+
+
+def class_counts(assignment: Assignment) -> dict[str, dict[str, int]]:
     """Pictures of each class in each part.
 
     Raises:
-        UserError: a class has no picture in a part, since it is too small or an official part has classes of its own.
+        UserError: a class has no picture in a part, since it is too small or an official part has classes of its own;
+            or there is only one class.
     """
-    counts = Counter((name.split("/")[1], part) for name, part in assignment.items())
+    counts = Counter((_label(name), part) for name, part in assignment.items())
     classes = sorted({label for label, _ in counts})
     table = {label: {part: counts[label, part] for part in PARTS} for label in classes}
     for label, row in table.items():
@@ -119,6 +122,15 @@ def check(assignment: Assignment) -> dict[str, dict[str, int]]:
     if len(classes) < 2:
         raise UserError(f"there is only the class {classes[0]}: a classifier needs at least two.")
     return table
+
+
+def _label(name: str) -> str:
+    return name.split("/")[1]
+
+
+def _placed(name: str, part: str) -> str:
+    """The path below data/split."""
+    return "/".join((part, *name.split("/")[1:]))
 
 
 if __name__ == "__main__":

@@ -1,17 +1,17 @@
 """Train a head on the features of the frozen backbone, fine-tune the last layers of the backbone with it, or train a
-network from scratch; keep an epoch, and calibrate it on validation. A training that was killed resumes after its last
+network from scratch; keep one epoch, and calibrate the model on validation. A killed training resumes after its last
 complete epoch.
 
 Reads   data/features, reports/extract.json; data/split and data/augmented where pixels are trained on
 Writes  models/ (see darkroom/core/model_spec.py), reports/history.csv (a row for each epoch, or for each value of a
-        classical head's knob), reports/train.json, reports/model.txt (a table of the layers that are trained);
-        outside the outputs: the training state in .cache/training, and logs/ for TensorBoard if it is on
+        classical head's knob), reports/train.json, reports/model.txt (a table of the trained layers);
+        outside the outputs: the training state in .cache/training, and TensorBoard's logs/ if enabled
 Params  base.seed, train
 """
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
@@ -31,12 +31,15 @@ from darkroom.core.paths import (
     TRAIN_REPORT,
 )
 from darkroom.pipeline.script import run
-from darkroom.tracking import pipeline_log
+from darkroom.tracking import live_run
 from darkroom.train.params import Params
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from darkroom.models.classifier import Classifier
     from darkroom.train.loop import Session
-    from darkroom.train.result import Result
+    from darkroom.train.result import History, Result
 
 
 def main(base: Base, params: Params) -> None:
@@ -46,40 +49,59 @@ def main(base: Base, params: Params) -> None:
         raise UserError(f"train.mode {params.mode} needs a network, but extract.backbone is null: name one there.")
     runtime.prepare(base.seed, params.log_devices)
     from darkroom.train import calibration, checkpoints, loop
+    from darkroom.train.history import kept_epoch
 
-    state = checkpoints.folder({"seed": base.seed, **params.decisive()}, inputs(params))
+    state = checkpoints.folder({"seed": base.seed, **params.state_key()}, inputs(params))
     with (
-        runtime.placed(params.strategy, params.device),
-        FileLock(state / "lock"),  # whoever trains the same at the same time waits, and then finds it done
-        pipeline_log.training_run(state / "run") as log,
+        runtime.device_scope(params.strategy, params.device),
+        FileLock(state / "lock"),  # a second process with the same training waits, and then finds it done
+        live_run.training_run(state / "run") as log,
     ):
         with whole_folder(MODELS) as folder:
-            model, history, additions = train(params, backbone, loop.Session(base.seed, state, log), folder)
+            model, history, details = train(params, backbone, loop.Session(base.seed, state, log), folder)
             val = model.inputs("val")
             logits, labels, top = model.logits(val), val.numbers(model.spec.classes), model.top
-            classical = params.mode == "head" and params.head.type != "dense"  # whose rows are no epochs
-            kept = loop.kept(history, "best" if classical else params.keep)
+            epoch = 1 + kept_epoch(history, params.keep if params.by_descent else "best")
             temperature = calibration.fit_temperature(logits, labels) if params.calibration == "temperature" else 1.0
-            spec = model.spec.model_copy(update={"temperature": temperature, "epoch": kept + 1})
-            replace(model, spec=spec).save(folder)
-        epochs, best = len(history["loss"]), loop.best(history)
+            model = replace(model, spec=model.spec.model_copy(update={"temperature": temperature, "epoch": epoch}))
+            model.save(folder)
+        epochs = len(history["loss"])
         write_csv(HISTORY, ("epoch", *history), zip(range(1, epochs + 1), *history.values(), strict=True))
         write_text(MODEL_SUMMARY, loop.summary(top))
-        report = {
-            "epochs": epochs,
-            "best_epoch": best + 1,
-            "best_val_loss": history["val_loss"][best],
-            "best_val_accuracy": history["val_accuracy"][best],
-            "kept_epoch": kept + 1,
-            "final_val_accuracy": float((logits.argmax(axis=1) == labels).mean()),
-            "final_val_log_loss": calibration.log_loss(logits / temperature, labels),
-            "temperature": temperature,
-            "head_parameters": model.head.count_params(),
-            "model_sha256": model_sha256(MODELS),
-            "params": params.relevant(),
-        }
-        write_json(TRAIN_REPORT, report | additions)
-    print(f"train: epoch {kept + 1} of {epochs}, accuracy {report['final_val_accuracy']:.4f} on val")
+        report = summary(params, model, history, logits, labels)
+        write_json(TRAIN_REPORT, report | details)
+    print(f"train: epoch {epoch} of {epochs}, accuracy {report['final_val_accuracy']:.4f} on val")
+
+
+def summary(
+    params: Params, model: "Classifier", history: "History", logits: "np.ndarray", labels: "np.ndarray"
+) -> dict[str, Any]:
+    """The part of reports/train.json that all modes have.
+
+    Args:
+        params: section `train`.
+        model: the trained model.
+        history: figures of all epochs.
+        logits: of the validation pictures (pictures, classes), before calibration.
+        labels: their class numbers (pictures,).
+    """
+    from darkroom.train.calibration import log_loss
+    from darkroom.train.history import best_epoch
+
+    best, temperature = best_epoch(history), model.spec.temperature
+    return {
+        "epochs": len(history["loss"]),
+        "best_epoch": best + 1,
+        "best_val_loss": history["val_loss"][best],
+        "best_val_accuracy": history["val_accuracy"][best],
+        "kept_epoch": model.spec.epoch,
+        "final_val_accuracy": float((logits.argmax(axis=1) == labels).mean()),
+        "final_val_log_loss": log_loss(logits / temperature, labels),
+        "temperature": temperature,
+        "head_parameters": model.head.count_params(),
+        "model_sha256": model_sha256(MODELS),
+        "params": params.reported(),
+    }
 
 
 def inputs(params: Params) -> list[Path]:

@@ -11,8 +11,9 @@ import pytest
 from filelock import FileLock
 
 from darkroom.core.files import write_json
+from tests.helpers.once import made_once
 from tests.helpers.pictures import CLASSES, FASHION, PER_CLASS, download_params
-from tests.helpers.project import ROOT, clone, commit, fill, inside, run, without
+from tests.helpers.project import ROOT, clone, fill, inside, record, run, without
 
 PATH = list(sys.path)
 
@@ -25,31 +26,18 @@ def tensorflow():
     runtime.prepare(0)
 
 
-def made_once(tmp_path_factory, name, make):
-    """A folder that the first of pytest's processes makes by `make(folder)`, for all of them to read."""
-    base = tmp_path_factory.getbasetemp()
-    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    folder, done = base / name, base / f"{name}.done"
-    with FileLock(base / f"{name}.lock"):
-        if not done.exists():
-            folder.mkdir()
-            make(folder)
-            done.touch()
-    return folder
-
-
 @pytest.fixture(scope="session")
 def fashion(tmp_path_factory):
     """`(folder, report)`: train/<class>/ with 60 pictures of each class, and the official test part whole."""
 
     def make(folder):
-        from darkroom.download import sources
+        from darkroom.download.sources import tfds
         from stages import download
 
         # Two runs of the tests would prepare the set in the same place at the same time.
         with FileLock(Path(tempfile.gettempdir()) / f"darkroom-{os.getuid()}.lock"):
-            params = download_params(limit_per_class=PER_CLASS)
-            report = download.keep(sources.from_tfds(FASHION), folder, params, seed=42)
+            params = download_params(source="tfds", name=FASHION, limit_per_class=PER_CLASS)
+            report = download.collect(tfds.read(params, folder), folder, params, seed=42)
         write_json(folder / "report.json", report)
 
     folder = made_once(tmp_path_factory, "fashion", make)
@@ -120,8 +108,8 @@ def project(tmp_path_factory, pictures):
     def make(folder):
         clone(folder / "darkroom")
         fill(folder / "darkroom", pictures)
-        run("dvc", "repro", cwd=folder / "darkroom")
-        commit(folder / "darkroom", "first run")
+        run("python", "-m", "tests.helpers.stages", cwd=folder / "darkroom")
+        record(folder / "darkroom", "first run")
 
     made = made_once(tmp_path_factory, "project", make)
     # Each process has its own, since tests leave files there.

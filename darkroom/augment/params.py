@@ -1,19 +1,20 @@
-"""Section `augment` of params.yaml, and the keys by which any section chooses transforms."""
+"""Section `augment` of params.yaml, and the keys for transforms that other sections share."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from darkroom.augment.transforms import PRESETS, Transforms
-from darkroom.core.params import Section
+from darkroom.core.params import OneOf, Section
 
+Preset = Annotated[str, OneOf(PRESETS)]
 Share = Annotated[float | None, Field(ge=0, le=1)]
 
 
 class Changes(Section):
-    """Keys of params.yaml that choose transforms: a preset, and what replaces its values where it is not null."""
+    """Keys of params.yaml that choose transforms: a preset, and values that replace its own unless they are null."""
 
-    preset: Literal["tutorial", "none"] = "none"
+    preset: Preset = "none"
     rotation: Annotated[float | None, Field(ge=0, le=180)] = None
     width_shift: Share = None
     height_shift: Share = None
@@ -32,14 +33,14 @@ class Changes(Section):
     fill: Literal["nearest", "constant", "reflect", "wrap"] | None = None
 
     def transforms(self) -> Transforms:
-        """The preset with what replaces its values."""
-        own = {name: getattr(self, name) for name in Transforms._fields}
-        return PRESETS[self.preset]._replace(**{name: value for name, value in own.items() if value is not None})
+        """The preset with the values that replace its own."""
+        values = {name: getattr(self, name) for name in Transforms._fields}
+        return PRESETS[self.preset]._replace(**{name: value for name, value in values.items() if value is not None})
 
 
 class Params(Changes):
     """Section `augment` of params.yaml."""
 
-    preset: Literal["tutorial", "none"] = "tutorial"
+    preset: Preset = "tutorial"
     target: Literal["max", "none"] | Annotated[int, Field(ge=1)] = "max"
     undersample: bool = False

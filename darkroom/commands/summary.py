@@ -1,45 +1,61 @@
-"""Say in a few lines what the last run came to and where its results are.
+"""Show the last run's test accuracy and where its results are.
 
-Reads   reports/metrics.json, reports/dataset.json, the names in exports, MLflow's address and experiment
+Reads   reports/metrics.json, reports/dataset.json, the file names in exports, MLflow's address and experiment
 """
 
 import json
+from typing import Any
 
 from darkroom.core.errors import UserError
+from darkroom.core.metric_table import Estimate
 from darkroom.core.paths import DATASET_REPORT, EXPORTS, METRICS, REPORT
-from darkroom.inference.formats import FILES
+from darkroom.inference.formats import FORMATS
 from darkroom.tracking import views
-from darkroom.tracking.store import connect, is_server, public
+from darkroom.tracking.store import connect, display_uri, is_server
 
-UI = "http://127.0.0.1:5000"  # where mlflow ui listens by itself
+UI = "http://127.0.0.1:5000"  # the default address of `mlflow ui`
+
+
+def main() -> None:
+    """Print the summary."""
+    print(summary())
 
 
 def summary() -> str:
-    """The lines.
+    """Return a few lines on the figures, files and addresses.
 
     Raises:
-        UserError: nothing has run yet.
+        UserError: nothing has been evaluated yet.
     """
     if not METRICS.exists():
         raise UserError(f"there is no {METRICS} yet: run `dvc repro`.")
-    figures, data = json.loads(METRICS.read_text()), json.loads(DATASET_REPORT.read_text())
-    return "\n".join(
-        [
-            f"Test accuracy   {figures['accuracy']:.4f}, 95 % interval {figures['accuracy_low']:.4f} to "
-            f"{figures['accuracy_high']:.4f}, on {figures['n_test']:,} pictures of {len(data['classes'])} classes",
-            f"Report          {REPORT}",
-            f"Exported model  {EXPORTS}: {', '.join(name for name in FILES.values() if (EXPORTS / name).exists())}",
-            "Predict         .venv/bin/python -m darkroom predict PATH",
-            f"MLflow store    {public()}",
-            f"Open MLflow     {public() if is_server() else f'.venv/bin/mlflow ui --backend-store-uri {public()}'}",
-            f"Compare runs    {comparison()}",
-        ]
-    )
+    exported = [kind.file for kind in FORMATS.values() if (EXPORTS / kind.file).exists()]
+    lines = {
+        "Test accuracy": accuracy(json.loads(METRICS.read_text())),
+        "Report": str(REPORT),
+        "Exported model": f"{EXPORTS}: {', '.join(exported)}",
+        "Predict": ".venv/bin/python -m darkroom predict PATH",
+        "MLflow store": display_uri(),
+        "Open MLflow": display_uri() if is_server() else f".venv/bin/mlflow ui --backend-store-uri {display_uri()}",
+        "Compare runs": comparison(),
+    }
+    return "\n".join(f"{name:<16}{text}" for name, text in lines.items())
+
+
+def accuracy(metrics: dict[str, Any]) -> str:
+    """Return the accuracy with its interval and the size of the test set, as far as the reports hold them."""
+    parts = [Estimate.of(metrics, "accuracy").text()]
+    if "n_test" in metrics:
+        size = f"on {metrics['n_test']:,} pictures"
+        if DATASET_REPORT.exists():
+            size += f" of {len(json.loads(DATASET_REPORT.read_text())['classes'])} classes"
+        parts.append(size)
+    return ", ".join(parts)
 
 
 def comparison() -> str:
-    """The page that compares runs: of the server, or of the one that `mlflow ui` starts."""
+    """Return the address of the page that compares runs, on the server or on the one that `mlflow ui` starts."""
     try:
-        return views.address(public() if is_server() else UI, connect())
+        return views.address(display_uri() if is_server() else UI, connect())
     except UserError as error:
         return str(error)

@@ -1,9 +1,10 @@
-"""Write what the outputs hold into MLflow: the run of the model in models/, its evaluation, its export.
+"""Add the model in models/, its evaluation and its export to MLflow.
 
-For a model that was pulled from a remote, or after a time when the MLflow server was away. Doing it twice changes
-nothing. An evaluation or an export that is of another model is left out, and that is said.
+For a model that was pulled from a remote, or trained while the MLflow server was away. What MLflow holds already is not
+added again. An evaluation or an export of another model is left out, with a message.
 
 Reads   models, reports, exports, params.yaml
+Writes  MLflow
 """
 
 from collections.abc import Callable
@@ -13,14 +14,14 @@ from darkroom.core.model_spec import ModelSpec
 from darkroom.core.paths import EXPORT_REPORT, METRICS, MODELS
 from darkroom.pipeline import params
 from darkroom.tracking import pipeline_log
-from darkroom.tracking.store import answering, public
+from darkroom.tracking.store import display_uri, readable_errors
 
 
 def main() -> None:
-    """Find or make the run, then add what is there of this model and not yet in it."""
-    ModelSpec.load(MODELS)  # or say that there is none
+    """Find or create the model's run, then add its evaluation and its export."""
+    ModelSpec.load(MODELS)  # raises an error if there is no model
     register = params.current().export.register_as
-    with answering():
+    with readable_errors():
         pipeline_log.log_training()
     steps: list[tuple[Path, Callable[[], None]]] = [
         (METRICS, pipeline_log.log_evaluation),
@@ -29,8 +30,8 @@ def main() -> None:
     for report, log in steps:
         try:
             if report.exists():
-                with answering():
+                with readable_errors():
                     log()
         except pipeline_log.OtherModelError as error:
             print(f"track: left out: {error}")
-    print(f"track: MLflow at {public()} holds this model's run")
+    print(f"track: MLflow at {display_uri()} holds this model's run")

@@ -1,5 +1,5 @@
-"""The one exception whose message is meant for the user."""
+"""The exception whose message is meant for the user."""
 
 
 class UserError(Exception):
-    """Bad input: one sentence that names the thing and the remedy. The program that meets it ends with exit code 1."""
+    """Bad input or circumstances: one sentence that names the problem and its remedy. The program exits with code 1."""

@@ -1,4 +1,4 @@
-"""Writing files all or nothing, reading tables, and linking."""
+"""Files: atomic writing, CSV tables, links, natural sorting."""
 
 import contextlib
 import csv
@@ -15,9 +15,9 @@ from darkroom.core.errors import UserError
 
 @contextlib.contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `target` that takes its place when the block ends well, and never before.
+    """Yield an empty folder beside `target` that replaces it when the block succeeds.
 
-    A killed process leaves `.<name>.partial` behind, which the next run empties: it is never taken for a result.
+    A killed process leaves `.<name>.partial` behind, which the next run deletes: it is never taken for a result.
     """
     partial = target.parent / f".{target.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
@@ -29,7 +29,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def scratch_folder(near: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `near` that is gone afterwards; what a killed process left in it goes at once."""
+    """Yield an empty temporary folder beside `near`; whatever a killed process left there is deleted first."""
     folder = near.parent / f".{near.name}.scratch.partial"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -41,9 +41,9 @@ def scratch_folder(near: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def whole_file(target: Path) -> Iterator[Path]:
-    """Yield a path beside `target` that is renamed to `target` when the block ends well.
+    """Yield a path beside `target` that is renamed to `target` when the block succeeds.
 
-    The name holds the process, since a cache may be filled by several at a time.
+    Its name contains the process id, since several processes may fill a cache at the same time.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.parent / f".{target.name}.{os.getpid()}.partial"
@@ -52,18 +52,18 @@ def whole_file(target: Path) -> Iterator[Path]:
 
 
 def write_text(target: Path, text: str) -> None:
-    """Write a text with a final newline."""
+    """Write a text atomically, with one final newline."""
     with whole_file(target) as partial:
         partial.write_text(text.rstrip() + "\n", encoding="utf-8")
 
 
 def write_json(target: Path, content: Any) -> None:
-    """Write `content` as JSON with a final newline, in the order in which it was put together."""
+    """Write `content` as JSON atomically; keys keep their order."""
     write_text(target, json.dumps(content, indent=2, ensure_ascii=False))
 
 
 def write_csv(target: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a CSV file with a header line and a bare newline at the end of each line."""
+    """Write a CSV file atomically, with a header and LF line ends."""
     with whole_file(target) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(header)
@@ -71,19 +71,19 @@ def write_csv(target: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file with a header line.
+    """Read the rows of a CSV file with a header.
 
     Raises:
-        UserError: there is none.
+        UserError: the file is missing.
     """
     if not path.is_file():
-        raise UserError(f"{path} is missing: run `dvc repro`, which makes it.")
+        raise UserError(f"{path} is missing: run `dvc repro`, which creates it.")
     with path.open(encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Hard-link where the file system can (no bytes are copied), copy where it cannot."""
+    """Hard-link a file, which copies no bytes, or copy it where the file system does not support that."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)
@@ -92,5 +92,5 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def natural_key(name: str) -> list[str | int]:
-    """A key that sorts names as people do: 9.png before 10.png."""
-    return [int(word) if place % 2 else word for place, word in enumerate(re.split(r"(\d+)", name))]
+    """Return a sort key by which 9.png comes before 10.png."""
+    return [int(word) if index % 2 else word for index, word in enumerate(re.split(r"(\d+)", name))]

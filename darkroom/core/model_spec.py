@@ -1,9 +1,9 @@
-"""`models/model.json`: how a trained model is built, so that its weights can be loaded into it.
+"""`models/model.json`: the specification of a trained model, from which it is rebuilt before its weights are loaded.
 
-models/model.json           this specification
-models/classes.json         class names by number, for programs that need nothing else
-models/backbone.weights.h5  of the whole backbone; equal for all heads on the same features, so DVC stores it once
-models/head.weights.h5
+models/model.json           the specification
+models/classes.json         class names in order, for other programs
+models/backbone.weights.h5  weights of the whole backbone; the same file for all heads on the same features
+models/head.weights.h5      weights of the head
 """
 
 from pathlib import Path
@@ -26,7 +26,7 @@ class _Frozen(BaseModel):
 
 
 class BackboneSpec(_Frozen):
-    """The backbone and how its features were extracted (reports/extract.json); all null without a backbone."""
+    """The backbone and how its features were extracted (reports/extract.json); all fields are null without one."""
 
     name: str | None = Field(alias="backbone")
     weights: str | None = None
@@ -37,17 +37,17 @@ class BackboneSpec(_Frozen):
     precision: str | None = None
     keras: str | None = None
     tensorflow: str | None = None
-    features: int | None = None  # of a picture, all layers together
+    features: int | None = None  # per picture, all layers together
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width to which pictures are resized."""
-        assert self.image_size is not None  # noqa: S101 - absent only where there is neither backbone nor model
+        assert self.image_size is not None  # noqa: S101 - null only without a backbone
         return self.image_size
 
 
 class TunedSpec(_Frozen):
-    """The part of the backbone that was fine-tuned: after the output of `start` (null: the pixels) up to `top`."""
+    """The part of the backbone that was fine-tuned: the layers after `start` (null: from the pixels on) up to `top`."""
 
     start: str | None
     top: str
@@ -57,23 +57,23 @@ class TunedSpec(_Frozen):
 class ModelSpec(_Frozen):
     """A trained model without its weights.
 
-    The head takes the features of `layers`. After fine-tuning, the layers of the backbone between them and the head are
-    the model's own (`tuned`). Without `layers` the model takes pixels. A network trained from scratch is a head on
+    The head takes the features of `layers`; without `layers`, the model takes pixels. After fine-tuning, the backbone's
+    layers between them and the head have weights of their own (`tuned`). A network trained from scratch is a head on
     pixels, without a backbone.
     """
 
     backbone: BackboneSpec
     layers: tuple[str, ...]
     tuned: TunedSpec | None
-    head: dict[str, Any]  # the settings of the head, with what was fitted; or those of the network
+    head: dict[str, Any]  # settings of the head, with its fitted values; or those of the network
     features: int | None  # inputs of the head; null for a network
-    classes: tuple[str, ...]  # names by number
-    temperature: float = 1.0  # that logits are divided by
-    epoch: int = 1  # whose weights were kept
+    classes: tuple[str, ...]  # in the order of the outputs
+    temperature: float = 1.0  # by which logits are divided
+    epoch: int = 1  # the one whose weights were kept
 
     @property
     def mode(self) -> Literal["head", "fine_tune", "scratch"]:
-        """`train.mode` by which it was trained."""
+        """The `train.mode` of its training."""
         if self.backbone.name is None:
             return "scratch"
         return "fine_tune" if self.tuned else "head"
@@ -88,7 +88,7 @@ class ModelSpec(_Frozen):
         """Read the specification of the model in a folder.
 
         Raises:
-            UserError: there is no model, or its specification is not valid.
+            UserError: it holds no model, or its specification is not valid.
         """
         path = folder / SPEC
         if not path.exists():
@@ -105,5 +105,5 @@ class ModelSpec(_Frozen):
 
 
 def model_sha256(folder: Path) -> str:
-    """The identity of a trained model: SHA-256 over all files of its folder (see `files_sha256`)."""
+    """Return the identity of a trained model: the SHA-256 over all files of its folder (see `files_sha256`)."""
     return folder_sha256(folder)

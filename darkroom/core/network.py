@@ -1,4 +1,4 @@
-"""Whether a server can be reached."""
+"""Network access."""
 
 import threading
 import urllib.error
@@ -8,18 +8,18 @@ PROBE_SECONDS = 5.0
 
 
 def reachable(url: str, seconds: float = PROBE_SECONDS) -> bool:
-    """Whether the server behind `url` answers a HEAD request well within `seconds`, name resolution included."""
+    """Whether `url` answers a HEAD request without an error within `seconds`, name resolution included."""
     answers: list[bool] = []
 
     def ask() -> None:
         try:
-            request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - the caller's own https or http address
+            request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - callers pass http(s) addresses
             with urllib.request.urlopen(request, timeout=seconds) as response:  # noqa: S310
                 answers.append(response.status < 400)
         except (OSError, ValueError):
             answers.append(False)
 
-    # Name resolution knows no timeout of its own, so a thread asks that may be left behind.
+    # Name resolution has no timeout, so a thread that can be abandoned does the asking.
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(seconds)

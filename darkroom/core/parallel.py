@@ -1,4 +1,4 @@
-"""Work on all cores, in order, without reading ahead of it."""
+"""Parallel map over processes: in order, and without reading all of its input first."""
 
 import math
 import multiprocessing
@@ -15,42 +15,42 @@ from darkroom.core.errors import UserError
 
 T = TypeVar("T")
 R = TypeVar("R")
-CHUNK = 64  # items that travel to a process together
-ALONE = 1.0  # seconds
+CHUNK = 64  # items sent to a process together
+ALONE_SECONDS = 1.0  # before other processes are started
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def on_all_cores(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """`map(function, items)` in one process a core; of `items` only a few chunks are in memory at a time.
+    """Yield `map(function, items)`, computed by one process per core; only a few chunks of `items` are held in memory.
 
-    What a second is enough for is done in this process, since others take longer than that to begin. They are spawned,
-    not forked: TensorFlow's threads do not survive a fork.
+    The first second's work is done in this process, as starting others takes longer than that. They are spawned, not
+    forked: TensorFlow's threads do not survive a fork.
 
     Raises:
-        UserError: a process was killed from outside.
+        UserError: a worker process was killed.
     """
-    todo = iter(items)
+    remaining = iter(items)
     end = math.inf
     while time.monotonic() < end:
-        if not (chunk := list(islice(todo, CHUNK))):
+        if not (chunk := list(islice(remaining, CHUNK))):
             return
         yield from _each(function, chunk)
-        end = min(end, time.monotonic() + ALONE)  # from the first chunk on, which may have to import something
+        end = min(end, time.monotonic() + ALONE_SECONDS)  # not counting the first chunk, which may import libraries
     with ProcessPoolExecutor(cores(), multiprocessing.get_context("spawn")) as pool:
         pending: deque[Future[list[R]]] = deque()
         try:
-            while chunk := list(islice(todo, CHUNK)):
+            while chunk := list(islice(remaining, CHUNK)):
                 pending.append(pool.submit(_each, function, chunk))
                 if len(pending) > 4 * cores():
                     yield from pending.popleft().result()
             while pending:
                 yield from pending.popleft().result()
         except BrokenProcessPool:
-            raise UserError("a worker process was killed, perhaps for want of memory: close other programs.") from None
+            raise UserError("a worker process was killed, probably for lack of memory: close other programs.") from None
         finally:
             pool.shutdown(cancel_futures=True)
 

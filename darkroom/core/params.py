@@ -1,78 +1,93 @@
-"""Settings in YAML, checked against typed models: the parts that no single stage owns.
+"""Settings: reading YAML, checking it against typed models, and merging it.
 
-The model of each section lies in the room of its stage (`darkroom/<stage>/params.py`); `darkroom/pipeline/params.py`
-puts them together.
+The model of each section is in its stage's room (`darkroom/<stage>/params.py`); `darkroom/pipeline/params.py` combines
+them.
 """
 
-import io
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
 from darkroom.core.errors import UserError
 
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 Pooling = Literal["avg", "max", "flatten"]
 Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
 Model = TypeVar("Model", bound=BaseModel)
 
 
 class Section(BaseModel):
-    """A mapping in params.yaml: unknown keys are refused, and no value is converted from one type to another."""
+    """A mapping in params.yaml: unknown keys are refused, and values are not converted between types."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class Base(Section):
-    """Section `base`, which every stage reads."""
+    """Section `base` of params.yaml, which every stage reads."""
 
     seed: int = Field(42, ge=0, lt=2**32)
 
 
 class OneOf:
-    """Annotation of a string that must be one of some names, which are known only at run time."""
+    """Annotation of a string that must be one of several names, such as those of a registry, known only at run time."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Iterable[str]) -> None:
         self.names = list(names)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """The same check and message as for a Literal."""
+        """Check and report like a Literal."""
         return core_schema.literal_schema(self.names)
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a YAML 1.2 file, as DVC reads it.
+    """Read a YAML 1.2 file, as DVC does.
 
     Raises:
         UserError: it is missing or not valid YAML.
     """
     if not path.exists():
-        raise UserError(f"{path} is not here: run from the project's root folder.")
-    return parse_yaml(path.read_text(encoding="utf-8"), str(path))
+        raise UserError(f"{path} is missing: run from the project's root folder.")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not valid YAML: its text is not UTF-8.") from None
+    return parse_yaml(text, str(path))
 
 
 def parse_yaml(text: str, name: str) -> Any:
-    """The content of YAML 1.2 text; `name` says in an error what it is.
+    """Parse YAML 1.2; `name` stands for the text in error messages.
 
     Raises:
-        UserError: it is not valid YAML.
+        UserError: it is not valid YAML, or a mapping has the same key twice.
     """
     from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+    from ruamel.yaml.constructor import DuplicateKeyError
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
-        return YAML(typ="safe", pure=True).load(io.StringIO(text))
-    except YAMLError as error:
+        return YAML(typ="safe", pure=True).load(text)
+    except DuplicateKeyError as error:
+        problem = str(error.problem).partition(" with value")[0]
+        raise UserError(f"{name} is not valid YAML: {problem} in line {error.problem_mark.line + 1}.") from None
+    except MarkedYAMLError as error:
+        place = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        problem = error.problem or error.context
+        raise UserError(f"{name} is not valid YAML: {problem}{place}.") from None
+    except (YAMLError, ValueError) as error:  # a ValueError comes from a date such as 2025-02-31
         raise UserError(f"{name} is not valid YAML: {' '.join(str(error).split())}.") from None
 
 
 def validate(model: type[Model], content: dict[str, Any], name: str) -> Model:
-    """Content as an object of a model.
+    """Turn content into an object of `model`; `name` is that of the file.
 
     Raises:
-        UserError: one sentence that names every wrong key with its value and what is allowed; `name` is the file's.
+        UserError: one sentence that names every wrong key with its value and what is allowed.
     """
     try:
         return model.model_validate(content)
@@ -81,28 +96,41 @@ def validate(model: type[Model], content: dict[str, Any], name: str) -> Model:
 
 
 def _problems(model: type[BaseModel], content: Any, error: ValidationError) -> list[str]:
-    """What is wrong, key by key; the alternatives of a key that may be of several types make one sentence."""
-    special: list[str] = []
+    """List the problems, one per key: the alternatives of a key with several types are joined."""
+    problems: list[str] = []
     wrong: dict[tuple[str, str], list[str]] = {}
     for item in error.errors():
         location = item["loc"]
-        text = str(item["ctx"]["error"]) if item["type"] == "value_error" else item["msg"]
         if item["type"] == "missing":
-            special.append(f"{'.'.join(map(str, location))} is missing")
+            problems.append(f"{'.'.join(map(str, location))} is missing")
         elif item["type"] == "extra_forbidden":
             allowed = ", ".join(_keys(model, location[:-1]))
             kind = f"is unknown (allowed here: {allowed})" if location[1:] else f"is no section (sections: {allowed})"
-            special.append(f"{'.'.join(map(str, location))} {kind}")
+            problems.append(f"{'.'.join(map(str, location))} {kind}")
         elif item["type"] == "value_error" and isinstance(item["input"], dict | BaseModel) and location[1:] == ():
-            special.append(f"{location[0]}: {text}")  # keys that do not go together
+            problems.append(f"{location[0]}: {item['ctx']['error']}")  # keys that do not go together
         else:
             key = ".".join(map(str, _in_content(location, content)))
-            wrong.setdefault((key, repr(item["input"])), []).append(text.removeprefix("Input "))
-    return special + [f"{key} is {value}, but {_lower(' or '.join(texts))}" for (key, value), texts in wrong.items()]
+            wrong.setdefault((key, _shown(item["input"])), []).append(_requirement(item))
+    return problems + [f"{key} is {value}, but {' or '.join(texts)}" for (key, value), texts in wrong.items()]
+
+
+def _requirement(item: Any) -> str:
+    """What pydantic asks of a value, without the subject of its sentence."""
+    if item["type"] == "value_error":
+        return str(item["ctx"]["error"])
+    if item["type"] in ("model_type", "dict_type"):
+        return "should be a mapping"
+    return re.sub(r"^(Input|List|String) ", "", item["msg"])
+
+
+def _shown(value: Any) -> str:
+    """A value in the notation of YAML, as far as Python's differs."""
+    return {"None": "null", "True": "true", "False": "false"}.get(repr(value), repr(value))
 
 
 def _in_content(location: Sequence[int | str], content: Any) -> list[int | str]:
-    """The part of pydantic's location that is in the file; what follows names a member of a union."""
+    """The part of pydantic's location that exists in the file; the rest names a member of a union."""
     keys: list[int | str] = []
     for key in location:
         try:
@@ -113,12 +141,8 @@ def _in_content(location: Sequence[int | str], content: Any) -> list[int | str]:
     return keys or list(location)
 
 
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
-
-
 def _keys(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
-    """Names of the keys at `location` below `model`."""
+    """Names of the keys allowed at `location` in `model`."""
     for key in location:
         annotation = model.model_fields[str(key)].annotation
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
@@ -128,7 +152,7 @@ def _keys(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
 
 
 def flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"train": {"epochs": 5}}` as `{"train.epochs": 5}`."""
+    """Flatten nested mappings: `{"train": {"epochs": 5}}` becomes `{"train.epochs": 5}`."""
     result: dict[str, Any] = {}
     for key, value in content.items():
         name = f"{prefix}{key}"
@@ -137,13 +161,16 @@ def flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def overlay(content: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
-    """`content` with `change` on top: mappings merge key by key, everything else is replaced."""
-    deeper = {key for key, value in change.items() if isinstance(value, dict) and isinstance(content.get(key), dict)}
-    return content | change | {key: overlay(content[key], change[key]) for key in deeper}
+    """Merge `change` into a copy of `content`: mappings key by key, all other values are replaced."""
+    nested = {key for key, value in change.items() if isinstance(value, dict) and isinstance(content.get(key), dict)}
+    return content | change | {key: overlay(content[key], change[key]) for key in nested}
 
 
 def difference(content: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """The smallest change that makes `content` of `defaults` by `overlay`."""
+    """Return the smallest change that turns `defaults` into `content` by `overlay`.
+
+    `content` must have every key of `defaults`, since an overlay cannot remove one.
+    """
     result: dict[str, Any] = {}
     for key, value in content.items():
         default = defaults.get(key)

@@ -1,4 +1,4 @@
-"""Where everything lies, relative to the project's root (stages run there, as DVC runs them)."""
+"""All paths, relative to the project's root, where DVC runs the stages."""
 
 from pathlib import Path
 
@@ -7,9 +7,9 @@ PARAMS = Path("params.yaml")
 RAW = Path("data/raw")
 SPLIT = Path("data/split")
 AUGMENTED = Path("data/augmented")
-LEFT_OUT = ".left_out.csv"  # in AUGMENTED; hidden, since no class is
+LEFT_OUT = ".left_out.csv"  # in AUGMENTED; hidden, so that it is not taken for a class
 FEATURES = Path("data/features")
-WEIGHTS = Path("data/weights")  # the user's own: weights files, earlier models
+WEIGHTS = Path("data/weights")  # the user's own weights files and earlier models
 MODELS = Path("models")
 EXPORTS = Path("exports")
 EXPORTED_CLASSES = EXPORTS / "classes.json"
@@ -40,19 +40,19 @@ EXPORT_REPORT = Path("reports/export.json")
 
 
 def home() -> Path:
-    """The main repository's root, where the cache and the default MLflow store live.
+    """Return the main repository's root, where the cache and the default MLflow store are.
 
-    DVC runs queued experiments in temporary copies below the main repository's `.dvc/tmp/exps`; they share both.
+    DVC runs queued experiments in temporary copies below its `.dvc/tmp/exps`; they share both.
     """
     root = Path.cwd()
     return next((folder.parent for folder in root.parents if folder.name == ".dvc"), root)
 
 
 def cache() -> Path:
-    """Work that is worth keeping when a stage is killed or its output is deleted; keyed by content, ignored by git."""
+    """Return the folder of work that outlasts a killed stage or a deleted output; keyed by content, ignored by git."""
     return home() / ".cache"
 
 
 def logs() -> Path:
-    """TensorBoard's event files, for people to look at."""
+    """Return the folder of TensorBoard's event files."""
     return home() / "logs"

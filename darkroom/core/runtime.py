@@ -1,4 +1,4 @@
-"""What the machine can do, and how TensorFlow is set up on it: the same for every stage that uses tensors."""
+"""TensorFlow's set-up and the abilities of the machine, the same for every stage that uses tensors."""
 
 import contextlib
 import functools
@@ -6,7 +6,7 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,21 @@ from darkroom.core.errors import UserError
 from darkroom.core.params import Precision
 from darkroom.core.terminal import silent
 
-# By itself TensorFlow takes oneDNN only on CPUs with AVX-512, and without it a picture's features depend on its place
-# in the batch. Here, since it must stand before anything imports TensorFlow.
+# By default TensorFlow uses oneDNN only on CPUs with AVX-512; without it, a picture's features depend on its position
+# in the batch. This must be set before anything imports TensorFlow.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
+# Keras imports these if they are installed, for wrappers that Darkroom does not use: a quarter of the import's time.
+UNUSED_BY_KERAS = ("matplotlib", "pandas", "sklearn")
+
+
 def import_tensorflow() -> None:
-    """Import it without the notes that its libraries write straight to stderr before they can be told not to."""
+    """Import TensorFlow without the messages that its libraries write to stderr before they can be configured."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if "tensorflow" not in sys.modules:
-        gc.disable()  # a fifth of the time: nothing that an import makes is garbage, and it is looked through often
-        with silent():
+        gc.disable()  # saves a fifth of the time: an import leaves no garbage, but triggers many collections
+        with silent(), _hidden(UNUSED_BY_KERAS):
             import tensorflow as tf
 
             tf.config.list_physical_devices()
@@ -33,10 +37,22 @@ def import_tensorflow() -> None:
     logging.getLogger("absl").setLevel(logging.ERROR)
 
 
-def prepare(seed: int, log_devices: bool = False) -> None:
-    """Make TensorFlow repeatable and let it take GPU memory as it needs it. Call it before any tensor is made.
+@contextlib.contextmanager
+def _hidden(names: Sequence[str]) -> Iterator[None]:
+    """Let imports of these packages fail within the block, unless they are imported already."""
+    absent = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in absent:
+            del sys.modules[name]
 
-    With `log_devices` TensorFlow says on stderr which device each operation runs on.
+
+def prepare(seed: int, log_devices: bool = False) -> None:
+    """Make TensorFlow deterministic and let GPU memory grow as needed; to be called before any tensor exists.
+
+    With `log_devices`, TensorFlow reports on stderr which device each operation runs on.
     """
     if log_devices:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
@@ -53,27 +69,27 @@ def prepare(seed: int, log_devices: bool = False) -> None:
 
 
 @contextlib.contextmanager
-def placed(strategy: str, device: str | None) -> Iterator[None]:
-    """Models made and trained inside run on all GPUs (MirroredStrategy; on all logical CPUs where there is none), or on
-    one device, or as TensorFlow has it.
+def device_scope(strategy: str, device: str | None) -> Iterator[None]:
+    """Build and train models within the block on all GPUs, on one device, or where TensorFlow puts them.
 
     Args:
-        strategy: `mirrored`; `auto`, which is mirrored where there are two GPUs or more; or `none`.
-        device: such as `gpu:1`, or None; then strategy must not be mirrored.
+        strategy: `mirrored` (all GPUs, or all logical CPUs if there are none), `auto` (mirrored if there are at least
+            two GPUs) or `none`.
+        device: such as `gpu:1`, which excludes `mirrored`; or None.
 
     Raises:
-        UserError: there is no such device.
+        UserError: this machine has no such device.
     """
     import tensorflow as tf
 
     devices = {kind: tf.config.list_logical_devices(kind) for kind in ("GPU", "CPU")}
     if device:
-        known = [one.name.removeprefix("/device:").lower() for both in devices.values() for one in both]
-        if device not in known:
-            raise UserError(f"train.device is {device}, but this machine has {', '.join(known)}.")
+        names = [item.name.removeprefix("/device:").lower() for kind in devices.values() for item in kind]
+        if device not in names:
+            raise UserError(f"train.device is {device}, but this machine has {', '.join(names)}.")
         scope: Any = tf.device(device)
     elif strategy == "mirrored" or (strategy == "auto" and len(devices["GPU"]) > 1):
-        names = [one.name for one in devices["GPU"] or devices["CPU"]]
+        names = [item.name for item in devices["GPU"] or devices["CPU"]]
         print(f"train: mirrored on {', '.join(names)}", flush=True)
         scope = tf.distribute.MirroredStrategy(names).scope()
     else:
@@ -82,14 +98,14 @@ def placed(strategy: str, device: str | None) -> Iterator[None]:
         yield
 
 
-def precision(wanted: Precision) -> str:
-    """The dtype policy: what was asked for, or with `auto` the fastest that the machine has.
+def precision(setting: Precision) -> str:
+    """Return the dtype policy of a setting; `auto` selects the fastest that the machine supports.
 
-    That is mixed_float16 on GPUs with compute capability 7 or more, mixed_bfloat16 on CPUs with AVX512-BF16 or AMX,
-    else float32.
+    That is mixed_float16 on GPUs with compute capability 7 or higher, mixed_bfloat16 on CPUs with AVX512-BF16 or AMX,
+    and float32 otherwise.
     """
-    if wanted != "auto":
-        return wanted
+    if setting != "auto":
+        return setting
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
@@ -101,7 +117,7 @@ def precision(wanted: Precision) -> str:
 
 @functools.cache
 def cpu_flags() -> frozenset[str]:
-    """Instruction sets of the CPU, as Linux lists them; empty elsewhere."""
+    """Return the instruction sets of the CPU as Linux lists them; nothing on other systems."""
     cpuinfo = Path("/proc/cpuinfo")
     if not cpuinfo.exists():
         return frozenset()

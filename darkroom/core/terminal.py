@@ -1,4 +1,4 @@
-"""What a person sees in the terminal: progress, tables, and no noise from libraries."""
+"""Terminal output: progress, tables, and silencing libraries."""
 
 import contextlib
 import os
@@ -11,36 +11,36 @@ T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 5.0
 
 
-def progress(items: Iterable[T], total: int, what: str, unit: str = "pictures", each: int = 1) -> Iterator[T]:
-    """Yield `items` and show how many of `total` units are done: a bar on a terminal, lines in a log.
+def progress(items: Iterable[T], total: int, task: str, unit: str = "pictures", step: int = 1) -> Iterator[T]:
+    """Yield `items` and report how many of `total` units are done: as a bar on a terminal, as lines in a log.
 
     Args:
-        items: the work.
-        total: number of units.
-        what: is being done, such as "extract".
-        unit: plural.
-        each: units in one item.
+        items: each is done when the next one is asked for.
+        total: the number of units.
+        task: its name, such as "extract".
+        unit: its name, in the plural.
+        step: units per item; the last item may have fewer.
     """
     if sys.stderr.isatty():
         from tqdm import tqdm
 
-        with tqdm(desc=what, total=total, unit=f" {unit}") as bar:
+        with tqdm(desc=task, total=total, unit=f" {unit}") as bar:
             for item in items:
                 yield item
-                bar.update(min(each, total - bar.n))
+                bar.update(min(step, total - bar.n))
         return
     started = last = time.monotonic()
     for number, item in enumerate(items, start=1):
         yield item
         now = time.monotonic()
         if now - last > SECONDS_BETWEEN_LINES:
-            last, done = now, min(number * each, total)
-            print(f"{what}: {done:,} of {total:,} {unit} ({done / (now - started):,.0f} a second)", flush=True)
-    print(f"{what}: {total:,} {unit} in {time.monotonic() - started:.1f} s", flush=True)
+            last, done = now, min(number * step, total)
+            print(f"{task}: {done:,} of {total:,} {unit} ({done / (now - started):,.0f} a second)", flush=True)
+    print(f"{task}: {total:,} {unit} in {time.monotonic() - started:.1f} s", flush=True)
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of equal length in aligned columns, the first row as the heading."""
+    """Align rows of equal length in columns; the first row is the heading."""
     from tabulate import tabulate
 
     lines = tabulate(rows, tablefmt="plain", disable_numparse=True, preserve_whitespace=True).splitlines()
@@ -49,7 +49,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 @contextlib.contextmanager
 def silent() -> Iterator[None]:
-    """Discard what libraries write to stderr past Python's `sys.stderr`."""
+    """Discard everything written to stderr, including what native code writes past `sys.stderr`."""
     sys.stderr.flush()
     stderr = os.dup(2)
     devnull = os.open(os.devnull, os.O_WRONLY)

@@ -1,30 +1,31 @@
-"""What a look at the whole set tells: near-duplicates, and dark, bright, blurry, empty and odd-sized pictures.
+"""Inspection of the whole set: near-duplicates, and dark, bright, blurry, empty and odd-sized pictures.
 
 The measures of single pictures and their thresholds are CleanVision's (https://github.com/cleanlab/cleanvision). Its
-own search hands the whole list of files to every process, time and again, so its functions are called here.
+own search copies the whole list of files to every process again and again, so its functions are called here directly.
 """
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from darkroom.core.graphs import connected_groups
 from darkroom.core.parallel import on_all_cores
 from darkroom.core.terminal import progress
 from darkroom.images.decode import decode
 
-# CleanVision's issues but "grayscale", which is no fault here: every picture becomes RGB.
+# CleanVision's issues except "grayscale": every picture becomes RGB anyway.
 ISSUES = ("dark", "light", "blurry", "low_information", "odd_size", "odd_aspect_ratio")
-LARGEST_SIDE = 128  # pictures are reduced to this for all measures but those of size
+LARGEST_SIDE = 128  # pictures are reduced to this for all measures except those of size
 DETAIL_SIDE = 32
-BITS = 8  # of 64 in which the perceptual hashes of near-duplicates may differ
+MAX_HASH_DISTANCE = 8  # bits of 64
 
 
-class Looks(NamedTuple):
-    """What is measured on one picture."""
+class Measures(NamedTuple):
+    """The measures of one picture."""
 
     height: int
     width: int
@@ -33,18 +34,18 @@ class Looks(NamedTuple):
     detail: np.ndarray  # int8 (DETAIL_SIDE * DETAIL_SIDE,)
 
 
-def look(paths: Sequence[Path]) -> list[Looks]:
+def measure(paths: Sequence[Path]) -> list[Measures]:
     """Measure pictures on all cores."""
-    return list(progress(on_all_cores(_look, paths), len(paths), "inspecting"))
+    return list(progress(on_all_cores(_measure, paths), len(paths), "inspecting"))
 
 
-def _look(path: Path) -> Looks:
+def _measure(path: Path) -> Measures:
     from cleanvision.issue_managers.duplicate_issue_manager import get_hash
     from PIL import Image
 
     pixels = decode(path)
     height, width = pixels.shape[:2]
-    # CleanVision's thresholds are those of grey files where a picture is grey.
+    # CleanVision has other thresholds for grey files than for colour.
     grey = (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all()
     image = Image.fromarray(pixels[..., 0] if grey else pixels)
     image.thumbnail((LARGEST_SIDE, LARGEST_SIDE), reducing_gap=2.0)
@@ -53,13 +54,13 @@ def _look(path: Path) -> Looks:
         "size": math.sqrt(width * height),
     }
     for name in ("dark", "low_information", "blurry"):
-        properties |= _manager().image_properties[name].calculate(image)
+        properties |= _issue_manager().image_properties[name].calculate(image)
     phash = int(get_hash(image, {"hash_type": "phash", "hash_size": 8}), 16)
-    return Looks(height, width, properties, phash, detail(image))
+    return Measures(height, width, properties, phash, detail(image))
 
 
 def detail(image: Any) -> np.ndarray:
-    """Fine detail of a picture: what a small grey version of it has beyond a blurred one, scaled to int8."""
+    """Fine detail of a picture: a small grey version minus a blurred one, scaled to int8, flattened."""
     from PIL import Image, ImageFilter
 
     grey = image.convert("L").resize((DETAIL_SIDE, DETAIL_SIDE), Image.Resampling.BILINEAR)
@@ -69,53 +70,57 @@ def detail(image: Any) -> np.ndarray:
     return np.rint(fine * (127 / max(float(np.abs(fine).max()), 1.0))).astype(np.int8)
 
 
-def issues(looks: Sequence[Looks]) -> dict[str, np.ndarray]:
-    """Row numbers of the pictures that have each issue, by CleanVision's thresholds; odd sizes are odd in this set."""
+def issues(measures: Sequence[Measures]) -> dict[str, np.ndarray]:
+    """Row numbers of the pictures with each issue, by CleanVision's thresholds; odd sizes are odd within this set."""
     import pandas as pd
 
-    manager = _manager()
-    manager.issues = pd.DataFrame(index=range(len(looks)))
-    manager.update_issues(pd.DataFrame([item.properties for item in looks]), list(ISSUES))
+    manager = _issue_manager()
+    manager.issues = pd.DataFrame(index=range(len(measures)))
+    manager.update_issues(pd.DataFrame([item.properties for item in measures]), list(ISSUES))
     return {name: np.flatnonzero(manager.issues[f"is_{name}_issue"]) for name in ISSUES}
 
 
 @functools.cache
-def _manager() -> Any:
+def _issue_manager() -> Any:
     from cleanvision.issue_managers.image_property_issue_manager import ImagePropertyIssueManager
 
     return ImagePropertyIssueManager()
 
 
-def near_duplicates(looks: Sequence[Looks], least: float | None) -> list[list[int]]:
-    """Groups of row numbers that show the same picture: as it is, re-encoded, resized, or with other colours.
+def near_duplicates(measures: Sequence[Measures], threshold: float | None) -> list[list[int]]:
+    """Groups of row numbers that show the same picture: identical, re-encoded, resized, or recoloured.
 
-    Without `least`, only pictures on which everything measured is equal are a group.
+    Without `threshold`, only pictures with the same value of every measure form a group.
 
-    Candidates are pairs whose perceptual hashes differ in at most `BITS` bits. Equal hashes alone are no proof where
-    all pictures of a class look alike, so the fine detail of both must agree: its correlation is at least `least`. On
-    4,317 photographs of flowers it was above 0.9 for 28 pairs, all of them the same picture to the eye, and below 0.65
-    for all but three of the others.
+    Candidates are pairs whose perceptual hashes differ in at most `MAX_HASH_DISTANCE` bits. Equal hashes alone prove
+    nothing where all pictures of a class look alike, so the fine detail of both must agree: its correlation is at least
+    `threshold`. On 4,317 photographs of flowers it was above 0.9 for 28 pairs, all of them the same picture to the eye,
+    and below 0.65 for all but three of the others.
     """
-    hashes = np.array([item.hash for item in looks], np.uint64)
-    details = np.stack([item.detail for item in looks])
+
+    def pairs() -> Iterator[tuple[int, int]]:
+        yield from _equal(measures)
+        if threshold:
+            yield from _similar(measures, threshold)
+
+    return connected_groups(len(measures), pairs())
+
+
+def _equal(measures: Sequence[Measures]) -> Iterator[tuple[int, int]]:
+    """Each row with the first row that has the same measures."""
+    first: dict[Any, int] = {}
+    for row, item in enumerate(measures):
+        yield first.setdefault((item.hash, item.detail.tobytes(), *sorted(item.properties.items())), row), row
+
+
+def _similar(measures: Sequence[Measures], threshold: float) -> Iterator[tuple[int, int]]:
+    """Pairs of rows with close hashes and correlated detail."""
+    hashes = np.array([item.hash for item in measures], np.uint64)
+    details = np.stack([item.detail for item in measures])
     norms = np.maximum(np.linalg.norm(details.astype(np.float32), axis=1), 1e-6)
-    leader = list(range(len(looks)))
-
-    def find(row: int) -> int:
-        while leader[row] != row:
-            leader[row] = row = leader[leader[row]]
-        return row
-
-    same: dict[Any, int] = {}
-    for row, item in enumerate(looks):
-        leader[row] = same.setdefault((item.hash, item.detail.tobytes(), *sorted(item.properties.items())), row)
-    for row in progress(range(len(looks)), len(looks), "comparing") if least else ():
-        others = np.flatnonzero(np.bitwise_count(hashes[row + 1 :] ^ hashes[row]) <= BITS) + row + 1
-        products = details[others].astype(np.float32) @ details[row].astype(np.float32)
-        for other in others[products >= max(least * norms[row], 1) * norms[others]]:
-            first, second = sorted((find(row), find(int(other))))
-            leader[second] = first
-    groups: dict[int, list[int]] = {}
-    for row in range(len(looks)):
-        groups.setdefault(find(row), []).append(row)
-    return [rows for rows in groups.values() if len(rows) > 1]
+    for row in progress(range(len(measures)), len(measures), "comparing"):
+        close = np.flatnonzero(np.bitwise_count(hashes[row + 1 :] ^ hashes[row]) <= MAX_HASH_DISTANCE) + row + 1
+        products = details[close].astype(np.float32) @ details[row].astype(np.float32)
+        # The 1 keeps pictures without detail apart.
+        for other in close[products >= max(threshold * norms[row], 1) * norms[close]]:
+            yield row, int(other)

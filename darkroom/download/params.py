@@ -4,12 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from darkroom.core.params import Section
-from darkroom.download.sources import safe
+from darkroom.core.params import OneOf, Section
+from darkroom.download import sources
+from darkroom.download.sources.base import safe_name
 
 
 class Csv(Section):
-    """How the rows of source csv are to be read."""
+    """The format of the files of source csv."""
 
     shape: list[Annotated[int, Field(ge=1)]] = Field(default=[28, 28], min_length=2, max_length=3)
     header: bool = False
@@ -25,7 +26,7 @@ class Csv(Section):
 class Params(Section):
     """Section `download` of params.yaml."""
 
-    source: Literal["tfds", "folder", "archive", "csv", "idx"] = "tfds"
+    source: Annotated[str, OneOf(sources.NAMES)] = "tfds"
     name: str | None = Field("fashion_mnist:3.0.1", min_length=1)
     data_dir: str | None = None
     manual_dir: str | None = None
@@ -43,15 +44,15 @@ class Params(Section):
     near_duplicates: float | None = Field(0.95, gt=0, le=1)
 
     @model_validator(mode="after")
-    def _named(self) -> "Params":
+    def _has_name(self) -> "Params":
         if self.source == "tfds" and self.name is None:
             raise ValueError("source tfds needs the name of a data set, such as fashion_mnist:3.0.1")
         return self
 
     @field_validator("classes")
     @classmethod
-    def _names(cls, classes: list[str] | dict[str, str] | None) -> list[str] | dict[str, str] | None:
+    def _are_folder_names(cls, classes: list[str] | dict[str, str] | None) -> list[str] | dict[str, str] | None:
         for name in classes.values() if isinstance(classes, dict) else ():
-            if safe(name) != name:
-                raise ValueError(f"{name!r} cannot be a folder's name: {safe(name)!r} can")
+            if safe_name(name) != name:
+                raise ValueError(f"{name!r} cannot be the name of a folder: {safe_name(name)!r} can")
         return classes

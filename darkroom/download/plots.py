@@ -1,4 +1,4 @@
-"""Plots of what a data set holds: class counts, picture sizes, and a contact sheet of each class."""
+"""Plots of a data set: class counts, picture sizes, and a contact sheet of each class."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ from darkroom.images.folders import Picture
 
 
 def data_set(pictures: Sequence[Picture], pixels: Sequence[tuple[int, int]], folder: Path) -> None:
-    """Class counts, sizes (width, height of each picture), and a sheet of each class from all over its pictures."""
+    """Plot class counts, sizes (width, height of each picture), and a sheet of each class, evenly sampled."""
     counts: dict[str, Counter[str]] = {}
     by_class: dict[str, list[Path]] = {}
     for path, label in pictures:
@@ -31,7 +31,7 @@ def data_set(pictures: Sequence[Picture], pixels: Sequence[tuple[int, int]], fol
 
 
 def class_counts(counts: Mapping[str, Mapping[str, int]], target: Path) -> None:
-    """Pictures of each class as stacked bars: part to class to number."""
+    """Plot the pictures of each class as stacked bars; `counts` is part to class to number."""
     classes = sorted({label for part in counts.values() for label in part}, reverse=True)
     figure, axes = pyplot.subplots(figsize=(7, min(0.3 * len(classes) + 1.6, 300)), layout="constrained")
     left = np.zeros(len(classes))
@@ -50,7 +50,7 @@ def class_counts(counts: Mapping[str, Mapping[str, int]], target: Path) -> None:
 
 
 def sizes(pixels: np.ndarray, target: Path) -> None:
-    """Width against height of the pictures (n, 2); the larger a dot, the more pictures have that size."""
+    """Plot width against height of the pictures (n, 2); the larger a dot, the more pictures have that size."""
     pairs, counts = np.unique(pixels, axis=0, return_counts=True)
     figure, axes = pyplot.subplots(figsize=(6, 5.4), layout="constrained")
     area = np.clip(400 * counts / counts.max(), 6, None)

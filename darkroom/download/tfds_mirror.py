@@ -1,6 +1,6 @@
-"""Where a network is closed: the same bytes from a package index or a Debian mirror, pinned by SHA-256.
+"""A mirror of data sets for networks without access to their servers: the same bytes from Debian, pinned by SHA-256.
 
-The ordinary source is asked first and briefly; only where it does not answer is a mirror used, and that is printed.
+The usual server is tried first; the mirror is used only if it does not answer, and that is printed.
 """
 
 import subprocess
@@ -10,8 +10,8 @@ from pathlib import Path
 from darkroom.core.errors import UserError
 
 DEBIAN_PACKAGES = {"fashion_mnist": "dataset-fashion-mnist"}
-# Debian's files lack the name that gzip keeps in its header; with it they are the original bytes, whose SHA-256
-# TensorFlow Datasets knows and checks. Name to modification time.
+# Debian's files lack the name and time in the gzip header; with them they are the original bytes, whose SHA-256
+# TensorFlow Datasets verifies. Name to modification time.
 FASHION_MNIST_FILES = {
     "train-images-idx3-ubyte": 1504176606,
     "train-labels-idx1-ubyte": 1504176606,
@@ -21,14 +21,14 @@ FASHION_MNIST_FILES = {
 
 
 def tfds_files(name: str, folder: Path) -> None:
-    """Put the original files of the TensorFlow Datasets set `name` into `folder`, from Debian's package.
+    """Put the original files of the TensorFlow Datasets set `name` into `folder`, from a Debian package.
 
     Raises:
-        UserError: no mirror carries the set, or the mirror does not answer.
+        UserError: no mirror has the set, or the mirror does not answer.
     """
     if name not in DEBIAN_PACKAGES:
         raise UserError(
-            f"the servers of data set {name} cannot be reached and no mirror carries it: bring its files along in "
+            f"the servers of data set {name} cannot be reached and no mirror has it: put its files into "
             "~/tensorflow_datasets/downloads/manual, or use another download.source."
         )
     package = DEBIAN_PACKAGES[name]
@@ -39,12 +39,12 @@ def tfds_files(name: str, folder: Path) -> None:
         subprocess.run(["dpkg-deb", "-x", archive.name, "out"], cwd=scratch, check=True)
         folder.mkdir(parents=True, exist_ok=True)
         for file, modified in FASHION_MNIST_FILES.items():
-            found = next((Path(scratch) / "out").rglob(f"{file}.gz"))
-            (folder / f"{file}.gz").write_bytes(_with_gzip_name(found.read_bytes(), file, modified))
+            packaged = next((Path(scratch) / "out").rglob(f"{file}.gz"))
+            (folder / f"{file}.gz").write_bytes(_with_gzip_name(packaged.read_bytes(), file, modified))
 
 
 def _debian_download(package: str, folder: Path) -> None:
-    """`apt-get download`, with package lists of its own where the system has none; needs no root."""
+    """Run `apt-get download`, with private package lists if the system has none; root is not needed."""
     for name in ("lists/partial", "cache/archives/partial"):
         (folder / name).mkdir(parents=True)
     own = ["-o", f"Dir::State::Lists={folder}/lists", "-o", f"Dir::Cache={folder}/cache"]
@@ -53,7 +53,7 @@ def _debian_download(package: str, folder: Path) -> None:
         [["apt-get", *quick, "download", package]],
         [["apt-get", *quick, *own, "update"], ["apt-get", *quick, *own, "download", package]],
     ]
-    said = "apt-get is not installed"
+    problem = "apt-get is not installed"
     for commands in attempts:
         for command in commands:
             try:
@@ -61,14 +61,14 @@ def _debian_download(package: str, folder: Path) -> None:
             except FileNotFoundError:
                 break
             if done.returncode:
-                said = (done.stderr.strip().splitlines() or ["apt-get failed"])[-1]
+                problem = (done.stderr.strip().splitlines() or ["apt-get failed"])[-1]
                 break
         else:
             return
-    raise UserError(f"Debian's package {package} cannot be downloaded ({said}): check the network.")
+    raise UserError(f"Debian's package {package} cannot be downloaded ({problem}): check the network.")
 
 
 def _with_gzip_name(compressed: bytes, name: str, modified: int) -> bytes:
-    """A gzip file whose header (RFC 1952) says `name` and `modified`; the data behind the old header stays."""
+    """A gzip file with `name` and `modified` in its header (RFC 1952); the data after the old header stays."""
     header = b"\x1f\x8b\x08\x08" + modified.to_bytes(4, "little") + b"\x00\x03" + name.encode() + b"\x00"
     return header + compressed[10:]

@@ -1,4 +1,4 @@
-"""Contact sheets: many small pictures in one. Equal pictures give equal bytes."""
+"""Contact sheets: many thumbnails in one picture. Equal pictures give equal bytes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ COLUMNS = 10
 
 
 def contact_sheet(rows: Sequence[Sequence[Path]], titles: Sequence[str], target: Path) -> None:
-    """Small versions of the pictures, a title above each row (an empty one takes no room), as a JPEG file."""
+    """Write rows of thumbnails as a JPEG file, a title above each row (an empty one takes no space)."""
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(size=13)
@@ -31,12 +31,12 @@ def contact_sheet(rows: Sequence[Sequence[Path]], titles: Sequence[str], target:
             picture = Image.fromarray(decode(path))
             scale = THUMBNAIL / max(picture.size)
             size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-            how = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BILINEAR
-            sheet.paste(picture.resize(size, how, reducing_gap=2.0), (GAP + column * cell, top + height - cell))
+            resampling = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BILINEAR
+            sheet.paste(picture.resize(size, resampling, reducing_gap=2.0), (GAP + column * cell, top + height - cell))
         top += height
     sheet.save(target, "JPEG", quality=88)
 
 
 def spread(items: Sequence[T], count: int) -> list[T]:
-    """At most `count` of the items, evenly from all of them."""
-    return [items[place] for place in np.unique(np.linspace(0, len(items) - 1, count).astype(int))] if items else []
+    """At most `count` of the items, evenly spaced."""
+    return [items[index] for index in np.unique(np.linspace(0, len(items) - 1, count).astype(int))] if items else []

@@ -1,7 +1,4 @@
-"""Pictures in a grid, each below what is said of it. PNG bytes are equal for equal pictures.
-
-Where there is nothing to show no file is written.
-"""
+"""Galleries: captioned pictures in a grid. Equal pictures give equal PNG bytes; an empty gallery is not written."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,67 +11,76 @@ from darkroom.core import seeds
 from darkroom.core.errors import UserError
 from darkroom.core.terminal import progress
 from darkroom.drawing.figures import pyplot, save, short
-from darkroom.evaluate.metrics import Predictions
+from darkroom.evaluate.predictions import Predictions
 from darkroom.images.decode import decode
 from darkroom.models.classifier import Classifier
 
 if TYPE_CHECKING:
-    from darkroom.evaluate.label_noise import Suspect
+    from darkroom.evaluate.label_noise import LabelIssue
 
 COLUMNS = 6
-SIDE, LOOKED_AT = 240, 640  # pixels of a shown picture's longer side, at most, and of one that is explained
-WIDTH, HEIGHT = 1.9, 2.4  # inches of a cell, caption included
-SHARE = 0.94  # of the width that a picture takes
+SIDE, EXPLAINED_SIDE = 240, 640  # pixels of the longer side, at most, of a picture in a gallery and for Grad-CAM
+WIDTH, HEIGHT = 1.9, 2.4  # inches of a cell, with the caption
+SHARE = 0.94  # of a cell's width, taken by the picture
 Cell = tuple[np.ndarray, str]  # a picture, uint8 (height, width, 3), and its caption
 
 
-def most_confident_mistakes(labels: np.ndarray, probabilities: np.ndarray, count: int) -> np.ndarray:
-    """Rows that the model got wrong, the surest first."""
-    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
-    return wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")][:count]
+def most_confident_mistakes(test: Predictions, count: int) -> np.ndarray:
+    """Rows that the model got wrong, the most confident first."""
+    wrong = np.flatnonzero(test.predicted != test.labels)
+    return wrong[np.argsort(-test.probabilities[wrong].max(axis=1), kind="stable")][:count]
 
 
-def least_confident_successes(labels: np.ndarray, probabilities: np.ndarray, count: int) -> np.ndarray:
-    """Rows that the model got right, the least sure first."""
-    right = np.flatnonzero(probabilities.argmax(axis=1) == labels)
-    return right[np.argsort(probabilities[right].max(axis=1), kind="stable")][:count]
+def least_confident_successes(test: Predictions, count: int) -> np.ndarray:
+    """Rows that the model got right, the least confident first."""
+    right = np.flatnonzero(test.predicted == test.labels)
+    return right[np.argsort(test.probabilities[right].max(axis=1), kind="stable")][:count]
 
 
-def sample(labels: np.ndarray, probabilities: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
-    """Rows drawn at random, mistakes first: half of them, or as many as there are of one kind where they are few."""
-    drawn = generator.permutation(len(labels))
-    right = (probabilities.argmax(axis=1) == labels)[drawn]
-    wrong, right = drawn[~right], drawn[right]
+def sample(test: Predictions, count: int, generator: np.random.Generator) -> np.ndarray:
+    """Random rows, mistakes first: half of them mistakes, or more or fewer where one kind does not suffice."""
+    shuffled = generator.permutation(len(test.labels))
+    is_right = (test.predicted == test.labels)[shuffled]
+    wrong, right = shuffled[~is_right], shuffled[is_right]
     mistakes = min(len(wrong), max((count + 1) // 2, count - len(right)))
     return np.concatenate([wrong[:mistakes], right[: count - mistakes]])
 
 
 def mistakes(test: Predictions, classes: Sequence[str], count: int, target: Path) -> None:
-    """Test pictures that were taken for another class."""
-    predicted = test.probabilities.argmax(axis=1)
-    rows = most_confident_mistakes(test.labels, test.probabilities, count)
-    _predicted(test, rows, [f"taken for {short(classes[predicted[row]], 20)}" for row in rows], classes, target)
+    """Draw the most confident mistakes, each with its label and the predicted class."""
+    predicted, rows = test.predicted, most_confident_mistakes(test, count)
+    lines = [f"predicted {short(classes[predicted[row]], 20)}" for row in rows]
+    _predictions(test, rows, lines, classes, target)
 
 
 def doubts(test: Predictions, classes: Sequence[str], count: int, target: Path) -> None:
-    """Test pictures that were taken for what they are, with the class that came second."""
+    """Draw the least confident successes, each with its label and the second most probable class."""
+    rows = least_confident_successes(test, count)
     second = np.argsort(-test.probabilities, axis=1, kind="stable")[:, 1]
-    rows = least_confident_successes(test.labels, test.probabilities, count)
-    _predicted(test, rows, [f"rather than {short(classes[second[row]], 20)}" for row in rows], classes, target)
+    lines = [f"rather than {short(classes[second[row]], 20)}" for row in rows]
+    _predictions(test, rows, lines, classes, target)
 
 
-def suspects(found: Sequence["Suspect"], target: Path) -> None:
-    """Pictures whose label looks wrong."""
-    lines = "{} ({})\nlooks like {}\nquality {:.2f}"
-    captions = [lines.format(short(one.label, 20), one.split, short(one.suggested, 20), one.quality) for one in found]
-    _grid([(small(decode(Path(one.path))), caption) for one, caption in zip(found, captions, strict=True)], target)
+def label_issues(issues: Sequence["LabelIssue"], target: Path) -> None:
+    """Draw the pictures whose label looks wrong, each with its label and the suggested one."""
+    _grid(
+        [
+            (
+                small(decode(Path(issue.path))),
+                f"{short(issue.label, 20)} ({issue.split})\nlooks like {short(issue.suggested, 20)}\n"
+                f"quality {issue.quality:.2f}",
+            )
+            for issue in issues
+        ],
+        target,
+    )
 
 
 def grad_cam(model: Classifier, test: Predictions, count: int, seed: int, target: Path) -> str:
-    """A sample of test pictures, each beside itself under the places that speak for the class that was predicted.
+    """Draw a sample of test pictures, each beside its heat map for the predicted class.
 
     Returns:
-        The reason why the model cannot be explained; empty if it can.
+        Why this model has no Grad-CAM; empty if it has.
     """
     if not count:
         return ""
@@ -84,34 +90,38 @@ def grad_cam(model: Classifier, test: Predictions, count: int, seed: int, target
         explainer = grad_cam.Explainer(model)
     except UserError as error:
         return str(error)
-    rows = sample(test.labels, test.probabilities, count, seeds.stream(seed, "grad_cam"))
-    cells = []
+    cells, classes = [], model.spec.classes
+    rows = sample(test, count, seeds.stream(seed, "grad_cam"))
     for row in progress(rows, len(rows), "explaining"):
-        pixels, number = small(decode(Path(test.paths[row])), LOOKED_AT), int(test.probabilities[row].argmax())
-        says = f"predicted, {test.probabilities[row, number]:.1%}:\n{short(model.spec.classes[number], 24)}"
-        cells.append((pixels, f"true:\n{short(model.spec.classes[test.labels[row]], 24)}"))
-        cells.append((grad_cam.overlay(pixels, explainer.heat(pixels, number)), says))
+        pixels = small(decode(Path(test.paths[row])), EXPLAINED_SIDE)
+        predicted = int(test.probabilities[row].argmax())
+        caption = f"predicted, {test.probabilities[row, predicted]:.1%}:\n{short(classes[predicted], 24)}"
+        cells.append((pixels, f"true:\n{short(classes[test.labels[row]], 24)}"))
+        cells.append((grad_cam.overlay(pixels, explainer.heat(pixels, predicted)), caption))
     _grid(cells, target)
     return ""
 
 
 def small(pixels: np.ndarray, side: int = SIDE) -> np.ndarray:
-    """A picture no larger than it is shown: two hundred photographs as they are would take gigabytes."""
+    """Shrink a picture to what is shown: hundreds of photographs at full size would take gigabytes of memory."""
     picture = Image.fromarray(pixels)
     picture.thumbnail((side, side))
     return np.asarray(picture)
 
 
-def _predicted(test: Predictions, rows: np.ndarray, lines: Sequence[str], classes: Sequence[str], target: Path) -> None:
+def _predictions(
+    test: Predictions, rows: np.ndarray, lines: Sequence[str], classes: Sequence[str], target: Path
+) -> None:
+    """Draw rows of the test split with label, a line of text, and the probability of the predicted class."""
     cells = []
     for row, line in zip(rows, lines, strict=True):
-        label, sure = short(classes[test.labels[row]], 24), test.probabilities[row].max()
-        cells.append((small(decode(Path(test.paths[row]))), f"{label}\n{line}\n{sure:.1%}"))
+        label, probability = short(classes[test.labels[row]], 24), test.probabilities[row].max()
+        cells.append((small(decode(Path(test.paths[row]))), f"{label}\n{line}\n{probability:.1%}"))
     _grid(cells, target)
 
 
 def _grid(cells: Sequence[Cell], target: Path) -> None:
-    """All places are known beforehand, since to work them out from the captions takes ten times as long."""
+    """Draw pictures and captions at fixed positions, which is ten times as fast as matplotlib's layout."""
     if not cells:
         return
     columns = min(COLUMNS, len(cells))

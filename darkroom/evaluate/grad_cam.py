@@ -1,10 +1,10 @@
-"""Grad-CAM: the places of a picture that speak for a class (Selvaraju et al., Grad-CAM: Visual Explanations from Deep
+"""Grad-CAM: the regions of a picture that support a class (Selvaraju et al., Grad-CAM: Visual Explanations from Deep
 Networks via Gradient-based Localization, 2017).
 
-The maps are those of the deepest layer that the head sees, before pooling; of a network from scratch those of its last
-layer that still has places. Where the head sees several layers, the shallower ones do not come from these maps and are
-held as they are. Where the deepest layer has a single place left, the last one before it that has more is taken, and
-the gradient goes through the layers between.
+The feature maps are those of the deepest layer that the head takes, before pooling; for a network from scratch, those
+of its last layer with spatial extent. Where the head takes several layers, the shallower ones are held constant. Where
+the maps of the deepest layer are 1x1, those of the last layer before it that are larger are used, and the gradient
+passes through the layers between.
 """
 
 import keras
@@ -13,49 +13,48 @@ import tensorflow as tf
 
 from darkroom.backbones import keras_apps
 from darkroom.core.errors import UserError
-from darkroom.models import split_point
+from darkroom.models import heads, split_point
 from darkroom.models.classifier import Classifier
-
-NO_GRADIENT = ("knn", "tree", "forest")  # heads that count votes: a small change of a feature changes nothing
 
 
 class Explainer:
-    """Shows what a model looks at; it is built once and then asked picture by picture."""
+    """Computes heat maps of a model, one picture at a time."""
 
     def __init__(self, model: Classifier) -> None:
-        """Find the maps, and put the model together so that it gives them besides its logits.
+        """Build a network that outputs the feature maps as well as the input of the head.
 
         Raises:
-            UserError: the model has no maps, or no gradient.
+            UserError: the model has no gradient, or no feature maps.
         """
         spec = model.spec
-        if spec.head_type in NO_GRADIENT:
+        if heads.counts_votes(spec.head_type):
+            others = ", ".join(name for name in heads.registered() if not heads.counts_votes(name))
             raise UserError(
-                f"there is no Grad-CAM of a head of type {spec.head_type}, which has no gradient: "
-                "choose dense, logistic, linear_svm or rbf_svm in train.head.type."
+                f"Grad-CAM needs a gradient, and a head of type {spec.head_type} has none: set train.head.type to one "
+                f"of {others}."
             )
         scratch = spec.mode == "scratch"
         network = model.head if scratch else model.backbone
-        known = keras_apps.outputs(network)
+        outputs = keras_apps.outputs(network)
         if scratch:
-            layers, pooling = [list(known)[-1]], "flatten"  # its logits: they are flat already
+            layers, pooling = [list(outputs)[-1]], "flatten"  # the logits, which are flat already
         elif spec.tuned:
             layers, pooling = [spec.tuned.top], spec.tuned.pooling
         else:
             layers, pooling = list(spec.layers), str(spec.backbone.pooling)
-        trunk = keras.Model(network.input, [known[name] for name in (with_places(network, layers), *layers)])
+        trunk = keras.Model(network.input, [outputs[name] for name in (layer_of_maps(network, layers), *layers)])
         pixels = keras.Input((None, None, 3), name="pixels")
-        seen = keras_apps.Resize(spec.backbone.size, name="resize")(pixels)
-        maps, *rows = trunk(seen if scratch else keras_apps.Preprocess(str(spec.backbone.name))(seen))
+        resized = keras_apps.Resize(spec.backbone.size, name="resize")(pixels)
+        maps, *rows = trunk(resized if scratch else keras_apps.Preprocess(str(spec.backbone.name))(resized))
         rows = [keras_apps.pool(row, pooling) for row in rows]
         self._body = keras.Model(pixels, [maps, keras.layers.Concatenate()(rows) if len(rows) > 1 else rows[0]])
         self._head = keras.layers.Identity() if scratch else model.head
 
     def gradient(self, pixels: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """The maps (rows, columns, channels) and the gradient of the class' score on each of their values.
+        """The feature maps (rows, columns, channels), and the gradient of the score of a class with respect to them.
 
-        The score is the logit; of two classes its difference from the other, since a model of two may have one logit
-        alone, that of the second.
+        The score is the logit; with two classes it is the difference of the logits, since such a model may have a
+        single sigmoid, for the second class.
         """
         with tf.GradientTape(persistent=True) as tape:
             images = tf.constant(pixels[None], tf.float32)
@@ -64,19 +63,19 @@ class Explainer:
             logits = self._head(rows, training=False)
             score = logits[:, number] - (logits[:, 1 - number] if logits.shape[1] == 2 else 0.0)
         slopes = tape.gradient(score, rows)
-        # The square root of a feature that is 0 has no slope there, and one that is not finite would spoil all others.
+        # The square root of a feature has an infinite slope at 0, which would make the whole gradient NaN.
         slopes = tf.where(tf.math.is_finite(slopes), slopes, 0.0)
         return maps[0].numpy(), tape.gradient(rows, maps, output_gradients=slopes)[0].numpy()
 
     def heat(self, pixels: np.ndarray, number: int) -> np.ndarray:
-        """How much each place speaks for a class.
+        """The heat map of a class: how strongly each region supports it.
 
         Args:
             pixels: a picture of any size, uint8 (height, width, 3), RGB.
             number: of the class.
 
         Returns:
-            float32 (height, width), 0 to 1 at the strongest place; 0 everywhere if no place speaks for the class.
+            float32 (height, width), scaled to a maximum of 1; 0 everywhere if no region supports the class.
         """
         maps, slopes = self.gradient(pixels, number)
         heat = np.maximum(maps @ slopes.mean(axis=(0, 1)), 0)
@@ -84,28 +83,28 @@ class Explainer:
         return large / large.max() if large.max() > 0 else large
 
 
-def with_places(network: keras.Model, layers: list[str]) -> str:
-    """The deepest of the layers, or the last one before it, whose maps come from a convolution and have several places.
+def layer_of_maps(network: keras.Model, layers: list[str]) -> str:
+    """The deepest of the layers, or the last one before it, whose feature maps are larger than 1x1.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none at or after the first convolution.
     """
     order = [layer.name for layer in network.operations]
     first = next((layer.name for layer in network.operations if isinstance(layer, keras.layers.Conv2D)), order[-1])
-    known = keras_apps.outputs(network)
+    outputs = keras_apps.outputs(network)
     deepest = max(layers, key=order.index)
     for name in (deepest, *reversed(split_point.places(network))):
-        shape = known[name].shape
+        shape = outputs[name].shape
         if order.index(first) <= order.index(name) <= order.index(deepest) and len(shape) == 4 and min(shape[1:3]) > 1:
             return name
     raise UserError(
-        f"there is no Grad-CAM of the network {network.name} up to {deepest}, since no convolution in it has maps of "
-        "more than one place: choose another network, or larger pictures."
+        f"Grad-CAM needs feature maps larger than 1x1, and the network {network.name} has none up to {deepest}: "
+        "choose another network, or larger pictures."
     )
 
 
 def overlay(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """A picture, uint8 (height, width, 3), under its heat (height, width), 0 to 1: blue is cold, red hot."""
+    """Blend a picture, uint8 (height, width, 3), with its heat map (height, width), from 0 (blue) to 1 (red)."""
     from matplotlib import colormaps
 
     colours = 255 * colormaps["jet"](heat)[..., :3]

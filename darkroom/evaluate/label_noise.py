@@ -1,10 +1,10 @@
 """Labels that look wrong, by Confident Learning (Northcutt, Jiang and Chuang, Confident Learning: Estimating
 Uncertainty in Dataset Labels, 2021).
 
-A logistic regression on features says what each picture is, without having seen it or a near-duplicate of it. From how
-often it is sure of another class than the label, the number of wrong labels is estimated, for each class and for each
-pair of classes; so many of the least credible labels are suspects, those that are among them by both counts.
-The settings were measured with `python -m benchmarks.labels`.
+A logistic regression on features predicts the class of each picture, trained without the picture and its
+near-duplicates. From how often it is confident in another class than the label, the number of wrong labels is estimated
+for each class and for each pair of classes, and as many of the least probable labels are selected; those selected by
+both counts are reported. The settings were chosen with `python -m benchmarks.labels`.
 """
 
 from collections.abc import Sequence
@@ -21,122 +21,124 @@ from darkroom.models.classifier import Classifier
 from darkroom.models.inputs import Features, Held, Inputs, Pictures
 
 FOLDS = 5
-WIDEST = 512  # features; more are brought down to …
-COMPONENTS = 256  # … so many
-SAMPLE = 2000  # rows that say which
-C = 3.0  # of the regression, for rows of length 1: with less it sees less, with more it learns wrong labels by heart
+WIDEST = 512  # features; more are reduced to …
+COMPONENTS = 256  # … so many principal components
+SAMPLE = 2000  # rows that the components are fitted on
+C = 3.0  # of the regression, on rows of length 1: with less it underfits, with more it memorises wrong labels
 VALUES = 2**25  # features in memory at a time
 
 
-class Suspect(NamedTuple):
+class LabelIssue(NamedTuple):
     """A picture whose label looks wrong."""
 
     path: str
     split: str
     label: str
     suggested: str
-    quality: float  # out-of-sample probability of its label, 0 to 1
+    quality: float  # out-of-sample probability of the label, 0 to 1
 
 
-def suspects(model: Classifier, seed: int) -> list[Suspect]:
-    """The labels that look wrong in train, val and test, the worst first; augmented pictures do not count.
+def find_issues(model: Classifier, seed: int) -> list[LabelIssue]:
+    """Find the labels that look wrong in train, val and test, the worst first; augmented pictures are ignored.
 
-    What the pictures are judged by are the features that `extract` wrote. A network from scratch has none; there it is
-    what its last hidden layer gives, which knows the labels of train, so that fewer of those are found. Classes that
-    have not at least two pictures that are no near-duplicates are left out.
+    The regression takes the features that `extract` wrote. For a network from scratch, which has none, it takes the
+    output of the last hidden layer; that was trained on the labels of train, so fewer of their errors are found.
+    Classes with fewer than two pictures that are not near-duplicates are left out.
 
     Args:
         model: the trained model.
-        seed: of the folds and the components.
+        seed: of the folds and the principal components.
     """
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores
 
-    parts = [_inputs(model, part) for part in PARTS]
-    own = [np.flatnonzero([Path(path).is_relative_to(SPLIT) for path in inputs.paths]) for inputs in parts]
-    rows = [(part, inputs.paths[row]) for part, inputs, chosen in zip(PARTS, parts, own, strict=True) for row in chosen]
+    inputs = [_inputs(model, part) for part in PARTS]
+    originals = [np.flatnonzero([Path(path).is_relative_to(SPLIT) for path in each.paths]) for each in inputs]
+    pictures = [
+        (part, each.paths[row]) for part, each, rows in zip(PARTS, inputs, originals, strict=True) for row in rows
+    ]
     labels = np.concatenate(
-        [inputs.numbers(model.spec.classes)[chosen] for inputs, chosen in zip(parts, own, strict=True)]
+        [each.numbers(model.spec.classes)[rows] for each, rows in zip(inputs, originals, strict=True)]
     )
-    folds = folded(labels, _groups(rows), seed)
+    folds = assign_folds(labels, _groups(pictures), seed)
     used = np.flatnonzero(folds >= 0)
     if not len(used):
         return []
-    known, given = np.unique(labels[used], return_inverse=True)
-    probabilities = out_of_sample(reduced(parts, own, seed)[used], given, folds[used])
-    names = np.array(model.spec.classes)[known]
-    issues = find_label_issues(given, probabilities, filter_by="both", n_jobs=1)
-    guessed, quality = probabilities.argmax(axis=1), get_label_quality_scores(given, probabilities).round(4)
-    found = [
-        Suspect(path, part, str(names[given[i]]), str(names[guessed[i]]), float(quality[i]))
-        for i, (part, path) in enumerate(rows[row] for row in used)
-        if issues[i]
+    present, numbers = np.unique(labels[used], return_inverse=True)
+    probabilities = out_of_sample(reduced(inputs, originals, seed)[used], numbers, folds[used])
+    names = np.array(model.spec.classes)[present]
+    suspect = find_label_issues(numbers, probabilities, filter_by="both", n_jobs=1)
+    suggested, quality = probabilities.argmax(axis=1), get_label_quality_scores(numbers, probabilities).round(4)
+    issues = [
+        LabelIssue(path, part, str(names[numbers[i]]), str(names[suggested[i]]), float(quality[i]))
+        for i, (part, path) in enumerate(pictures[row] for row in used)
+        if suspect[i]
     ]
-    return sorted(found, key=lambda suspect: (suspect.quality, suspect.path))
+    return sorted(issues, key=lambda issue: (issue.quality, issue.path))
 
 
 def reduced(
-    parts: Sequence[Inputs], chosen: Sequence[np.ndarray], seed: int, components: int = COMPONENTS
+    inputs: Sequence[Inputs], chosen: Sequence[np.ndarray], seed: int, components: int = COMPONENTS
 ) -> np.ndarray:
-    """Features as the regression takes them, of the chosen rows of all parts: float32 (rows, at most WIDEST).
+    """Features for the regression, of the chosen rows of each input: float32 (rows, at most `WIDEST`).
 
-    Square root and length 1, as the heads have it; where they are many, principal components, found on some rows of the
-    first part.
+    They are square-rooted and scaled to length 1, as for the classical heads. More than `WIDEST` are reduced to
+    principal components, fitted on a sample of the first input.
     """
     from sklearn.decomposition import PCA
 
-    first, rows = parts[0], chosen[0]
-    wide = first.rows(rows[:1]).shape[1]
-    size = max(1, VALUES // wide)
-    fitted = None
-    if wide > WIDEST:
+    first, rows = inputs[0], chosen[0]
+    width = first.rows(rows[:1]).shape[1]
+    size = max(1, VALUES // width)
+    pca = None
+    if width > WIDEST:
         generator = stream(seed, "label noise", "sample")
         sample = np.sort(generator.permutation(rows)[: min(SAMPLE, size)])
-        drawn = derive(seed, "label noise", "components")
-        fitted = PCA(min(components, len(sample)), svd_solver="randomized", random_state=drawn)
-        fitted.fit(_prepared(first.rows(sample)))
-    result = []
-    for inputs, rows in zip(parts, chosen, strict=True):
+        random_state = derive(seed, "label noise", "components")
+        pca = PCA(min(components, len(sample)), svd_solver="randomized", random_state=random_state)
+        pca.fit(_prepared(first.rows(sample)))
+    chunks = []
+    for each, rows in zip(inputs, chosen, strict=True):
         for start in range(0, len(rows), size):
-            prepared = _prepared(inputs.rows(rows[start : start + size]))
-            result.append(fitted.transform(prepared) if fitted else prepared)
-    return np.concatenate(result)
+            prepared = _prepared(each.rows(rows[start : start + size]))
+            chunks.append(pca.transform(prepared) if pca else prepared)
+    return np.concatenate(chunks)
 
 
-def folded(labels: np.ndarray, groups: list[str], seed: int) -> np.ndarray:
-    """Each row's fold, from 0 on, or -1 for rows that are left out; groups stay together, classes are spread evenly.
+def assign_folds(labels: np.ndarray, groups: Sequence[str], seed: int) -> np.ndarray:
+    """The fold of each row, from 0, or -1 if it is left out; groups stay together, and classes are spread evenly.
 
     A group counts as one picture, with the label of its first row. Classes with fewer than two are left out, and there
-    are no more folds than the smallest of the others has.
+    are no more folds than the smallest remaining class has pictures.
     """
     from sklearn.model_selection import StratifiedKFold
 
-    folds = np.full(len(labels), -1)
-    _, first, member = np.unique(groups, return_index=True, return_inverse=True)
+    left_out = np.full(len(labels), -1)
+    _, first, group_of_row = np.unique(groups, return_index=True, return_inverse=True)
     counts = np.bincount(labels[first], minlength=labels.max() + 1)
     large = counts >= 2
-    units = np.flatnonzero(large[labels[first]])
+    kept = np.flatnonzero(large[labels[first]])
     if large.sum() < 2:
-        return folds
-    of_unit = np.full(len(first), -1)
+        return left_out
+    fold_of_group = np.full(len(first), -1)
     splitter = StratifiedKFold(min(FOLDS, counts[large].min()), shuffle=True, random_state=derive(seed, "label noise"))
-    for fold, (_, tested) in enumerate(splitter.split(units, labels[first][units])):
-        of_unit[units[tested]] = fold
-    return np.where(large[labels], of_unit[member], -1)
+    for fold, (_, test) in enumerate(splitter.split(kept, labels[first][kept])):
+        fold_of_group[kept[test]] = fold
+    return np.where(large[labels], fold_of_group[group_of_row], -1)
 
 
 def out_of_sample(features: np.ndarray, labels: np.ndarray, folds: np.ndarray, c: float = C) -> np.ndarray:
-    """Probabilities (rows, classes), of each row by a logistic regression on all folds but its own."""
+    """Probabilities (rows, classes) by logistic regression, of each row by the one fitted on all other folds."""
     from sklearn.linear_model import LogisticRegression
 
-    centred = features - features.mean(axis=0)
-    spread = max(float(centred.std()), 1e-12)
-    centred /= spread  # of one size, and so solved in a few steps
+    scaled = features - features.mean(axis=0)
+    spread = max(float(scaled.std()), 1e-12)
+    scaled /= spread  # unit variance, so that the solver needs few steps
     result = np.empty((len(labels), labels.max() + 1))
     for fold in np.unique(folds):
         regression = LogisticRegression(C=c * spread**2, tol=0.01, max_iter=300)
-        regression.fit(centred[folds != fold], labels[folds != fold])
-        result[folds == fold] = regression.predict_proba(centred[folds == fold])
+        regression.fit(scaled[folds != fold], labels[folds != fold])
+        result[folds == fold] = regression.predict_proba(scaled[folds == fold])
     return result
 
 
@@ -146,24 +148,24 @@ def _prepared(features: np.ndarray) -> np.ndarray:
 
 
 def _inputs(model: Classifier, part: str) -> Inputs:
-    """What the pictures of a part are judged by."""
+    """What the regression takes: the features of a split, or the last hidden layer of a network from scratch."""
     backbone = model.spec.backbone
     if backbone.name is not None:
         return Features(FEATURES, part, backbone.layers)
     import keras
 
-    from darkroom.models import heads
+    from darkroom.models import forward
 
     pictures = Pictures([picture for picture in listed(part) if picture.path.is_relative_to(SPLIT)], backbone.size)
-    return Held(heads.run(keras.Model(model.head.input, model.head.layers[-1].input), pictures), pictures)
+    return Held(forward.run(keras.Model(model.head.input, model.head.layers[-1].input), pictures), pictures)
 
 
-def _groups(rows: list[tuple[str, str]]) -> list[str]:
-    """What each picture, given as part and path, stays together with: its near-duplicates, or nothing but itself."""
-    known = {row["picture"]: row["group"] for row in read_csv(GROUPS)}
+def _groups(pictures: Sequence[tuple[str, str]]) -> list[str]:
+    """The group of near-duplicates of each picture, given as split and path; its own path where it has none."""
+    group_of = {row["picture"]: row["group"] for row in read_csv(GROUPS)}
     groups = []
-    for part, path in rows:
+    for part, path in pictures:
         name = Path(path).relative_to(SPLIT / part).as_posix()
-        # A picture of an official part is there in data/raw too, all others are in train.
-        groups.append(known.get(f"{part}/{name}", known.get(f"train/{name}")) or path)
+        # Pictures of an official part lie in that part of data/raw, all others in train.
+        groups.append(group_of.get(f"{part}/{name}", group_of.get(f"train/{name}")) or path)
     return groups

@@ -1,4 +1,4 @@
-"""Picture files to pixels. Every stage decodes them here."""
+"""Decoding of picture files, the same for every stage."""
 
 import contextlib
 import io
@@ -10,8 +10,8 @@ import numpy as np
 
 from darkroom.core.errors import UserError
 
-# What is taken for a picture, by Pillow's name, with the endings of its file names. Others, some of which would start
-# programs, are not even looked at.
+# The accepted formats by Pillow's name, with the suffixes of their file names. Pillow does not try any other: some of
+# its plugins start programs.
 FORMATS = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
     "PNG": (".png",),
@@ -28,13 +28,13 @@ def decode(
 ) -> np.ndarray:
     """Pixels of a picture file or of its bytes, as uint8 of shape (height, width, 3), RGB, upright.
 
-    EXIF orientation is applied; greys, palettes and CMYK become RGB; transparency is laid on white; 16-bit greys are
-    scaled to 8 bits, of 16-bit colours the upper 8 count; of an animation the first frame counts. What the file is
-    called does not count. A picture with more than `max_pixels`, or a side longer than `max_side`, is refused by its
-    header, before it takes memory.
+    EXIF orientation is applied; grey, palette and CMYK become RGB; transparency is blended with white; 16-bit grey is
+    scaled to 8 bits, and of 16-bit colours the upper 8 bits are used; of an animation, the first frame. The file's name
+    is ignored. A picture with more than `max_pixels`, or a side longer than `max_side`, is refused by its header,
+    before it takes memory.
 
     Raises:
-        UserError: the file is not a picture that can be read whole, or out of bounds; the message is the reason.
+        UserError: the file is not a complete picture, or out of bounds; the message is the reason.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -67,15 +67,15 @@ def decode(
         raise UserError(f"cannot be decoded ({' '.join(str(error).split()) or type(error).__name__})") from None
 
 
-def named_wrongly(name: str, data: bytes) -> bool:
-    """Whether a picture's file name promises another format than its content has."""
+def has_wrong_suffix(name: str, data: bytes) -> bool:
+    """Whether the suffix of a picture's file name is that of another format."""
     from PIL import Image
 
     with Image.open(io.BytesIO(data), formats=list(FORMATS)) as opened:
-        known = "JPEG" if opened.format == "MPO" else str(opened.format)  # the JPEG of many telephones
-    return Path(name).suffix.lower() not in FORMATS[known]
+        kind = "JPEG" if opened.format == "MPO" else str(opened.format)  # the JPEG files of many phones
+    return Path(name).suffix.lower() not in FORMATS[kind]
 
 
 def _eight_bits(grey: np.ndarray) -> np.ndarray:
-    """16-bit grey values (Pillow's modes I and I;16) to 8 bits."""
+    """16-bit grey values (Pillow's modes I and I;16) as 8 bits."""
     return (np.clip(grey, 0, 65535) // 257).astype(np.uint8)

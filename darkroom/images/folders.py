@@ -18,28 +18,28 @@ class Picture(NamedTuple):
 
 
 def class_folders(folder: Path) -> list[Path]:
-    """The class folders below `folder`, sorted by name; hidden ones do not count."""
+    """The class folders below `folder`, sorted by name; hidden ones are skipped."""
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
 def labelled(folder: Path) -> list[Picture]:
-    """All files in `folder/<class>/`, in canonical order (by class, then by path); hidden files do not count.
+    """All files in `folder/<class>/`, in canonical order (by class, then by path); hidden files are skipped.
 
     Raises:
         UserError: `folder` does not exist.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder: run `dvc repro`, which makes it.")
+        raise UserError(f"{folder} is not a folder: run `dvc repro`, which creates it.")
     return [
-        Picture(path, classes.name)
-        for classes in class_folders(folder)
-        for path in sorted(classes.rglob("*"))
+        Picture(path, class_folder.name)
+        for class_folder in class_folders(folder)
+        for path in sorted(class_folder.rglob("*"))
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
 
 
 def listed(part: str) -> list[Picture]:
-    """Pictures of a split in canonical order; of train without those left out, and with the augmented ones."""
+    """Pictures of a part in canonical order; train is without those left out, and with the augmented ones."""
     pictures = labelled(SPLIT / part)
     if part != "train":
         return pictures

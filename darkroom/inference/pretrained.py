@@ -1,25 +1,26 @@
-"""Complete networks of keras.applications with ImageNet's 1,000 classes, which predict as an export does.
+"""Complete networks of keras.applications with ImageNet's 1,000 classes, used like an export.
 
-Weights and class names come from Keras' host, once; Keras keeps them in ~/.keras/models and knows their hashes.
+Weights and class names are downloaded from Keras' host once; Keras keeps them in ~/.keras/models and checks their
+hashes.
 """
 
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from darkroom.core import runtime
 from darkroom.core.errors import UserError
 from darkroom.core.network import reachable
-from darkroom.inference.formats import Exported
+from darkroom.inference.formats.base import Exported
 
 if TYPE_CHECKING:
     import keras
 
-SECONDS_TO_ANSWER = 10.0
+TIMEOUT = 10.0  # seconds
 INDEX = "imagenet_class_index.json"
-# Names of the networks, and of the files with the weights of all their layers.
+# Weights files of whole networks, by the network's name.
 WEIGHTS = {
     name: f"{file}_weights_tf_dim_ordering_tf_kernels.h5"
     for name, file in {
@@ -33,10 +34,10 @@ WEIGHTS = {
 
 
 def fetch(name: str) -> Exported:
-    """The network called `name` in `WEIGHTS`.
+    """Load a network of `WEIGHTS`, and download it if necessary.
 
     Raises:
-        UserError: its weights or the class names are not here and cannot be reached.
+        UserError: its weights or the class names are not on this machine and cannot be downloaded.
     """
     runtime.prepare(0)
     import keras
@@ -46,26 +47,26 @@ def fetch(name: str) -> Exported:
     folder = Path(config.keras_home()) / "models"
     missing = [file for file in (WEIGHTS[name], INDEX) if not (folder / file).exists()]
     needed = " and ".join(missing or [WEIGHTS[name], INDEX])
-    # One question first: to a host that is silent Keras would talk for a minute.
-    said: Any = "no answer" if missing and not reachable(imagenet_utils.CLASS_INDEX_PATH) else None
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(SECONDS_TO_ANSWER)
+    # Keras would retry a silent host for a minute, so ask once before.
+    reason = "no answer" if missing and not reachable(imagenet_utils.CLASS_INDEX_PATH) else ""
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT)
     try:
-        if not said:
+        if not reason:
             return exported(name, getattr(keras.applications, name)(), class_names())
     except Exception as error:  # Keras raises a plain Exception when a download fails
-        said = error
+        reason = " ".join(str(error).split())
     finally:
-        socket.setdefaulttimeout(before)
+        socket.setdefaulttimeout(timeout)
     raise UserError(
-        f"--pretrained {name} needs {needed} from Keras' host, storage.googleapis.com, which cannot be "
-        f"reached ({' '.join(str(said).split())}): run it on a machine that reaches it, or copy these files from such "
-        f"a machine's ~/.keras/models into {folder}."
+        f"--pretrained {name} needs {needed} from Keras' host, storage.googleapis.com, which cannot be reached "
+        f"({reason}): run it on a machine that reaches the host, or copy these files from such a machine's "
+        f"~/.keras/models to {folder}."
     )
 
 
 def exported(name: str, network: "keras.Model", classes: list[str]) -> Exported:
-    """The network called `name`, its pre-processing before it: resizing to its size, and Keras' own for it."""
+    """A network behind its pre-processing: resizing to its input size, and Keras' own preparation for it."""
     import keras
 
     from darkroom.backbones import keras_apps
@@ -77,7 +78,7 @@ def exported(name: str, network: "keras.Model", classes: list[str]) -> Exported:
 
 
 def class_names() -> list[str]:
-    """ImageNet's names by number, as Keras decodes them; a few classes have the same name."""
+    """ImageNet's class names by number, as Keras decodes them; a few classes share a name."""
     from keras.applications import imagenet_utils
 
     in_order = np.arange(1000, 0, -1, dtype=np.float32)[None]

@@ -1,6 +1,7 @@
 """A trained model in memory: its specification, its head, and the backbone below the head.
 
-Weights and specification are equal byte for byte when a training is repeated; a `.keras` file would hold the date.
+It is stored as a specification and weights, which are byte-identical if a training is repeated; a `.keras` file would
+contain the date.
 """
 
 from dataclasses import dataclass
@@ -30,39 +31,39 @@ class Classifier:
 
     @classmethod
     def load(cls, folder: Path) -> "Classifier":
-        """Read what `save` wrote."""
-        from darkroom.models import heads, networks
+        """Load the model that `save` wrote to a folder."""
+        from darkroom.models import head_model, networks
 
         spec = ModelSpec.load(folder)
         if spec.features is None:
             head, weights = networks.build(spec.head, len(spec.classes)), None
         else:
-            head, weights = heads.build(spec.head, spec.features, len(spec.classes)), folder / BACKBONE
+            head, weights = head_model.build(spec.head, spec.features, len(spec.classes)), folder / BACKBONE
         head.load_weights(folder / HEAD)
         return cls(spec, head, weights)
 
     def save(self, folder: Path) -> None:
-        """Write the model's files into a folder, which may hold the backbone's weights already."""
+        """Write the model's files to a folder, which may contain the backbone's weights already."""
         self.spec.save(folder)
         if self.weights not in (None, folder / BACKBONE):
             link_or_copy(self.weights, folder / BACKBONE)
         self.head.save_weights(folder / HEAD)
 
     def inputs(self, part: str) -> Inputs:
-        """The rows of a split that the model takes: features, or pictures."""
+        """A split as the model takes it: features, or pictures."""
         if self.spec.layers:
             return Features(FEATURES, part, self.spec.layers)
         return Pictures(listed(part), self.spec.backbone.size)
 
     def logits(self, inputs: Inputs) -> np.ndarray:
-        """(rows, classes), before calibration."""
-        from darkroom.models import heads
+        """Logits (rows, classes) of all rows, before calibration."""
+        from darkroom.models import forward
 
-        return heads.run(self.top, inputs)
+        return forward.run(self.top, inputs)
 
     @cached_property
     def backbone(self) -> "keras.Model":
-        """The whole backbone in float32, with its weights."""
+        """The whole backbone in float32 with its weights."""
         from darkroom.backbones import keras_apps
 
         network = keras_apps.network(str(self.spec.backbone.name), self.spec.backbone.size)
@@ -71,7 +72,7 @@ class Classifier:
 
     @cached_property
     def top(self) -> "keras.Model":
-        """From the rows of `inputs` to logits: the head, and the fine-tuned layers below it."""
+        """The head with any fine-tuned layers below it: the rows of `inputs` to logits."""
         import keras
 
         from darkroom.models import split_point

@@ -1,6 +1,6 @@
-"""`params.yaml` whole: every section with its model, checked before any stage works.
+"""All sections of params.yaml with their typed models, checked before any stage runs.
 
-Each key has its default in the models, so that a recipe or a short params.yaml holds only what differs.
+Every key has its default in the models, so that a recipe or a short params.yaml holds only what differs.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ STAGES = ("download", "split", "augment", "extract", "train", "evaluate", "expor
 
 
 class Tracking(Section):
-    """Section `tracking`: where runs are recorded; never a dependency of a stage."""
+    """Section `tracking` of params.yaml: where runs are recorded; never a dependency of a stage."""
 
     experiment: str = Field("darkroom", min_length=1)
 
@@ -43,19 +43,19 @@ class Params(Section):
 
 
 def load(path: Path = PARAMS) -> dict[str, Any]:
-    """The content of a file of settings, unchecked.
+    """Read a file of settings without checking it; an empty section becomes an empty mapping.
 
     Raises:
         UserError: it is missing, not valid YAML, or not a mapping of sections.
     """
     content = read_yaml(path)
     if not isinstance(content, dict):
-        raise UserError(f"{path} must hold some of the sections {', '.join(Params.model_fields)}.")
+        raise UserError(f"{path} must be a mapping of sections ({', '.join(Params.model_fields)}).")
     return {name: {} if section is None else section for name, section in content.items()}
 
 
 def check(content: dict[str, Any]) -> Params:
-    """Content of params.yaml as typed objects.
+    """Turn the content of params.yaml into typed objects.
 
     Raises:
         UserError: one sentence that names every wrong key, its value and what is allowed.
@@ -64,10 +64,10 @@ def check(content: dict[str, Any]) -> Params:
 
 
 def current() -> Params:
-    """params.yaml, checked."""
+    """Read and check params.yaml."""
     return check(load())
 
 
 def complete(content: dict[str, Any]) -> dict[str, Any]:
-    """Content with every key, defaults included."""
+    """Return content with the defaults of all keys that it does not have."""
     return check(content).model_dump(mode="json", by_alias=True)

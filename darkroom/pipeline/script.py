@@ -1,18 +1,20 @@
-"""What every stage script and command has in common: `--help`, checked params, errors in one sentence."""
+"""The frame of stage scripts and commands: `--help`, checked params, errors in one sentence."""
 
 import argparse
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from darkroom.core.errors import UserError
-from darkroom.core.params import Base
+
+if TYPE_CHECKING:
+    from darkroom.core.params import Base
 
 
-def run(stage: str, main: Callable[[Base, Any], None]) -> NoReturn:
-    """Run a stage: check all of params.yaml, then call `main` with section `base` and the stage's own.
+def run(stage: str, main: "Callable[[Base, Any], None]") -> NoReturn:
+    """Run a stage: check params.yaml, then call `main` with section `base` and the stage's own.
 
-    All sections are checked, so that a slip in `export` is not found after an hour of training.
+    All sections are checked, so that a mistake in `export` is not found after an hour of training.
     """
     argparse.ArgumentParser(
         prog=f"python -m stages.{stage}",
@@ -30,7 +32,7 @@ def run(stage: str, main: Callable[[Base, Any], None]) -> NoReturn:
 
 
 def guarded(name: str, work: Callable[[], None]) -> NoReturn:
-    """Call `work`, then exit: with 0, with 1 after one sentence on what is wrong, with 130 after Ctrl-C."""
+    """Call `work` and exit: with 0, with 1 and one sentence on stderr after a UserError, or with 130 after Ctrl-C."""
     try:
         work()
     except UserError as error:

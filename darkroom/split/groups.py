@@ -6,84 +6,81 @@ Pictures are named by their path below data/raw, such as train/cat/1.jpg.
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-import numpy as np
-
 from darkroom.core.errors import UserError
+from darkroom.core.graphs import connected_groups
 from darkroom.images.folders import PARTS
 
 Assignment = dict[str, str]  # picture to part
-STRICTEST_FIRST = tuple(reversed(PARTS))  # the strictest first
+STRICTEST_FIRST = tuple(reversed(PARTS))
 
 
-def groups(near: Mapping[str, str], pattern: str | None, names: Collection[str]) -> list[list[str]]:
+def make_groups(near: Mapping[str, str], pattern: str | None, names: Collection[str]) -> list[list[str]]:
     """Groups of two or more pictures that belong together, in canonical order.
 
     Args:
-        near: a picture's group of near-duplicates, empty for none.
-        pattern: a regular expression; pictures with the same match in their file names belong together. The first of
-            its groups that matched counts, or the whole match where it has none.
+        near: picture to group of near-duplicates, empty for none.
+        pattern: a regular expression; pictures with the same `match_of` belong together.
         names: all pictures.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     ordered = sorted(names)
     first: dict[tuple[str, str], int] = {}
-    edges = []
-    for row, name in enumerate(ordered):
-        for kind, key in (("near", near.get(name, "")), ("named", named(pattern, name))):
-            if key:
-                edges.append((first.setdefault((kind, key), row), row))
-    pairs = np.array(edges, int).reshape(-1, 2)
-    graph = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(ordered), len(ordered)))
-    members: dict[int, list[str]] = {}
-    for name, label in zip(ordered, connected_components(graph, directed=False)[1], strict=True):
-        members.setdefault(label, []).append(name)
-    return [group for group in members.values() if len(group) > 1]
+    edges = [
+        (first.setdefault((kind, key), row), row)
+        for row, name in enumerate(ordered)
+        for kind, key in (("near", near.get(name, "")), ("pattern", match_of(pattern, name)))
+        if key
+    ]
+    return [[ordered[row] for row in group] for group in connected_groups(len(ordered), edges)]
 
 
-def named(pattern: str | None, name: str) -> str:
-    """What `pattern` finds in a picture's file name; empty if nothing."""
+def match_of(pattern: str | None, name: str) -> str:
+    """The match of a regular expression in a picture's file name; empty if there is none.
+
+    If the expression has groups, the first one that matched counts.
+    """
     match = re.search(pattern, name.rsplit("/", 1)[1]) if pattern else None
     return next(filter(None, match.groups() or [match[0]]), "") if match else ""
 
 
-def mend(
-    assignment: Assignment, together: Iterable[Sequence[str]], official: Collection[str], move: bool
+def resolve(
+    assignment: Assignment, groups: Iterable[Sequence[str]], official: Collection[str], move: bool
 ) -> dict[str, str]:
-    """Change `assignment` so that no group is in two parts; return the pictures that had to go, each with its twin.
+    """Change `assignment` so that no group is in two parts.
 
     Pictures of official parts stay where they are; of two official parts the one that is held out more strictly wins.
-    A group without an official picture goes where most of it is, or, unless `move`, its pictures outside its most
-    strictly held-out part go.
+    A group without an official picture moves to the part that has most of it. Without `move`, its pictures outside its
+    most strictly held-out part are left out instead.
+
+    Returns:
+        The pictures that were left out, each with the held-out picture of its group that is the reason.
     """
-    gone = {}
-    for group in together:
+    left_out = {}
+    for group in groups:
         parts = [assignment[name] for name in group]
         if len(set(parts)) == 1:
             continue
         fixed = [part for part in STRICTEST_FIRST if part in official and part in parts]
         if move and not fixed:
-            most = max(PARTS, key=parts.count)
-            assignment.update(dict.fromkeys(group, most))
+            largest = max(PARTS, key=parts.count)
+            assignment.update(dict.fromkeys(group, largest))
             continue
-        stays = fixed[0] if fixed else next(part for part in STRICTEST_FIRST if part in parts)
-        twin = group[parts.index(stays)]
+        winner = fixed[0] if fixed else next(part for part in STRICTEST_FIRST if part in parts)
+        reason = group[parts.index(winner)]
         for name, part in zip(group, parts, strict=True):
-            if part != stays:
-                gone[name] = twin
+            if part != winner:
+                left_out[name] = reason
                 del assignment[name]
-    return gone
+    return left_out
 
 
-def check(assignment: Assignment, together: Iterable[Sequence[str]]) -> None:
-    """Fail if a group is in more than one part.
+def check_leaks(assignment: Assignment, groups: Iterable[Sequence[str]]) -> None:
+    """Check that no group is in more than one part.
 
     Raises:
-        UserError: names two of its pictures.
+        UserError: names two pictures of a group that is.
     """
-    for group in together:
-        where = {assignment[name]: name for name in group if name in assignment}
-        if len(where) > 1:
-            (part, name), (other, twin) = list(where.items())[:2]
-            raise UserError(f"{name} in {part} and {twin} in {other} belong together: that is a leak.")
+    for group in groups:
+        picture_in = {assignment[name]: name for name in group if name in assignment}
+        if len(picture_in) > 1:
+            (part, name), (other_part, other_name) = list(picture_in.items())[:2]
+            raise UserError(f"{name} in {part} and {other_name} in {other_part} belong together: that is a leak.")

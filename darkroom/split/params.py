@@ -2,17 +2,18 @@
 
 import math
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from darkroom.core.params import Section
+from darkroom.core.params import OneOf, Section
+from darkroom.split.methods import METHODS
 
 
 class Params(Section):
     """Section `split` of params.yaml."""
 
-    method: Literal["ratio", "fixed", "kfold", "ordered", "stable"] = "ratio"
+    method: Annotated[str, OneOf(METHODS)] = "ratio"
     ratio: list[float] = Field([0.7, 0.1, 0.2], min_length=3, max_length=3)
     fixed: list[int] | None = Field(None, min_length=2, max_length=2, validate_default=True)
     folds: int = Field(5, ge=2)
@@ -39,7 +40,7 @@ class Params(Section):
 
     @field_validator("fold")
     @classmethod
-    def _one_of(cls, fold: int, info: ValidationInfo) -> int:
+    def _within_folds(cls, fold: int, info: ValidationInfo) -> int:
         if fold > info.data.get("folds", fold):
             raise ValueError(f"the folds are 1 to {info.data['folds']}")
         return fold
@@ -50,5 +51,5 @@ class Params(Section):
         try:
             re.compile(group or "")
         except re.error as error:
-            raise ValueError(f"it is no regular expression ({error})") from None
+            raise ValueError(f"it is not a regular expression ({error})") from None
         return group

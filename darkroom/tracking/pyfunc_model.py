@@ -1,6 +1,6 @@
-"""The exported model as MLflow serves it: picture files in, label and probabilities out, as `stages.predict` has them.
+"""The exported model as MLflow serves it: picture files in, labels and probabilities out, as `predict` gives them.
 
-It is no pickle: MLflow keeps this file and runs it.
+MLflow stores this file with the model and runs it, so that nothing is pickled.
 """
 
 from pathlib import Path
@@ -15,31 +15,31 @@ from darkroom.inference import formats
 from darkroom.inference.predictor import classify
 
 
-class Served(mlflow.pyfunc.PythonModel):
-    """Decodes and predicts; the artifact `exports` is a folder with one exported model and its class names."""
+class PictureClassifier(mlflow.pyfunc.PythonModel):
+    """Decodes and classifies pictures; the artifact `exports` is a folder with one exported model and its classes."""
 
     def load_context(self, context: Any) -> None:
         """Load the model once."""
         self.exported = formats.load(formats.locate(Path(context.artifacts["exports"])))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """What the pictures show.
+        """Classify pictures.
 
         Args:
-            context: of MLflow; not used.
+            context: MLflow's; not used.
             model_input: one column `image`, each row the bytes of a picture file (in JSON their base64).
-            params: of MLflow; not used.
+            params: MLflow's; not used.
 
         Returns:
-            A row for each picture: `label`, its `probability`, and `probabilities`, a dict from every class to its own.
+            A row for each picture: `label`, its `probability`, and `probabilities`, a dict from each class to its own.
 
         Raises:
-            MlflowException: pictures that cannot be read, with their rows (HTTP 400).
+            MlflowException: pictures that cannot be read, by row (HTTP 400).
         """
         results = [result for _, result in classify(self.exported, list(model_input["image"]))]
-        bad = [f"row {row}: {said}" for row, said in enumerate(results) if not isinstance(said, np.ndarray)]
-        if bad:
-            raise MlflowException(f"No good picture in {'; '.join(bad)}.", error_code=INVALID_PARAMETER_VALUE)
+        errors = [f"row {row}: {result}" for row, result in enumerate(results) if not isinstance(result, np.ndarray)]
+        if errors:
+            raise MlflowException(f"Unreadable pictures: {'; '.join(errors)}.", error_code=INVALID_PARAMETER_VALUE)
         rows = np.array(results).astype(float)  # JSON has no float32
         tables = [dict(zip(self.exported.classes, row.tolist(), strict=True)) for row in rows]
         labels = [max(table, key=table.__getitem__) for table in tables]
@@ -52,4 +52,4 @@ class Served(mlflow.pyfunc.PythonModel):
         )
 
 
-mlflow.models.set_model(Served())
+mlflow.models.set_model(PictureClassifier())

@@ -1,4 +1,4 @@
-"""MLflow's store: where it is, reaching it, and what becomes of work when it is away."""
+"""MLflow's store: where it is, connecting to it, and its errors."""
 
 import hashlib
 import logging
@@ -16,32 +16,46 @@ from darkroom.core.files import whole_folder
 from darkroom.pipeline import params
 
 
-def default_store() -> str:
-    """SQLite in the main repository's root."""
+def tracking_uri() -> str:
+    """Where runs are recorded: `MLFLOW_TRACKING_URI`, or SQLite in the main repository's root."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or _default_uri()
+
+
+def _default_uri() -> str:
     return f"sqlite:///{paths.home() / 'mlflow.db'}"
 
 
-def store() -> str:
-    """Where runs are recorded: `MLFLOW_TRACKING_URI`, or the default store."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or default_store()
+def display_uri() -> str:
+    """The store's address without credentials."""
+    return redact(tracking_uri())
 
 
-def public(text: str | None = None) -> str:
-    """A text without the name and the password that may be in an address in it; without a text, the store's address."""
-    return re.sub(r"(?<=://)\S*@|(?<=password=)[^&\s]*", "", store() if text is None else text)
+def redact(text: str) -> str:
+    """Text without the user names and passwords of the addresses in it."""
+    return re.sub(r"(?<=://)\S*@|(?<=password=)[^&\s]*", "", text)
+
+
+def one_line(error: Exception, length: int = 200) -> str:
+    """An error's text on one line, shortened and without credentials."""
+    return redact(" ".join(str(error).split()))[:length]
+
+
+def is_server() -> bool:
+    """Whether the store is an MLflow server."""
+    return tracking_uri().startswith(("http:", "https:"))
 
 
 def connect() -> str:
-    """Reach the store and return the id of the experiment, which is made if it is not there.
+    """Connect to the store and return the id of the experiment, which is created if need be.
 
     Raises:
         UserError: the store does not answer within seconds, or refuses.
     """
-    # MLflow's own patience (seven retries with growing pauses) would hold a stage up for minutes.
+    # By default MLflow retries seven times with growing pauses, which would hold a stage up for minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.pop("MLFLOW_RUN_ID", None)  # left over in a child process, it would make every run this one
+    os.environ.pop("MLFLOW_RUN_ID", None)  # a child process that inherits it would write into its parent's run
     import mlflow
     import requests
     from filelock import FileLock
@@ -49,96 +63,94 @@ def connect() -> str:
 
     for noisy in ("alembic", "mlflow.pyfunc", "mlflow.store.db.utils"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    logging.getLogger("mlflow.system_metrics").setLevel(logging.CRITICAL)  # `excused` says that a store is away
+    logging.getLogger("mlflow.system_metrics").setLevel(logging.CRITICAL)  # `best_effort` reports a store that is away
     name = params.current().tracking.experiment
-    mlflow.set_tracking_uri(_without_credentials(store()))
+    mlflow.set_tracking_uri(_without_credentials(tracking_uri()))
     paths.cache().mkdir(exist_ok=True)
-    # Two processes that meet an empty SQLite store at the same time would both create its tables.
-    with FileLock(paths.cache() / "mlflow.lock") if store().startswith("sqlite") else nullcontext(), answering():
+    # Two processes that open an empty SQLite store at the same time would both create its tables.
+    lock = FileLock(paths.cache() / "mlflow.lock") if tracking_uri().startswith("sqlite") else nullcontext()
+    with lock, readable_errors():
         if is_server():
-            # Known in seconds, however long a first real answer takes a busy server; it needs no password.
-            requests.get(f"{public()}/health", timeout=5, verify=get_default_host_creds(public()).verify)
+            # Fails within seconds, however long a busy server takes for its first real answer; needs no password.
+            requests.get(f"{display_uri()}/health", timeout=5, verify=get_default_host_creds(display_uri()).verify)
         experiment = mlflow.get_experiment_by_name(name)
         if experiment:
             return str(experiment.experiment_id)
         # A server knows where artifacts go; SQLite alone would put them below the current folder.
-        local = (paths.home() / "mlartifacts").as_uri() if store() == default_store() else None
+        local = (paths.home() / "mlartifacts").as_uri() if tracking_uri() == _default_uri() else None
         try:
             return str(mlflow.create_experiment(name, artifact_location=local))
         except mlflow.MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # somebody else was quicker
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was faster
                 raise
             return str(mlflow.get_experiment_by_name(name).experiment_id)
 
 
-def is_server() -> bool:
-    """Whether the store is an MLflow server."""
-    return store().startswith(("http:", "https:"))
-
-
 def _without_credentials(address: str) -> str:
-    """A server's address as MLflow may print it; name and password go where MLflow looks for them."""
+    """A server's address that MLflow may print; user name and password move to where MLflow looks for them."""
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.username:
         return address
     os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username)
     os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password or "")
-    return public(address)
+    return redact(address)
 
 
 @contextmanager
-def answering() -> Iterator[None]:
-    """Tell what a store raises in one sentence, as a UserError."""
+def readable_errors() -> Iterator[None]:
+    """Turn what a store raises into a UserError of one sentence."""
     from mlflow import MlflowException
     from requests import RequestException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except (MlflowException, RequestException, SQLAlchemyError, ImportError) as error:  # the last: a driver is missing
-        raise UserError(_told(error)) from None
+    except (MlflowException, RequestException, SQLAlchemyError, ImportError) as error:  # the last: a missing driver
+        raise UserError(_explanation(error)) from None
 
 
-def _told(error: Exception) -> str:
+def _explanation(error: Exception) -> str:
     """What is wrong with the store, and what to do."""
     import requests
     from mlflow.exceptions import MlflowException, RestException
     from mlflow.utils.credentials import read_mlflow_creds
 
-    said, user = public(" ".join(str(error).split()))[:300], read_mlflow_creds().username
-    code, address = getattr(error, "error_code", ""), f"the MLflow store {public()}"
+    text, user = one_line(error, 300), read_mlflow_creds().username
+    code, address = getattr(error, "error_code", ""), f"the MLflow store {display_uri()}"
     if not is_server():
-        wrong = "has no address that MLflow knows" if "unsupported URI" in said else f"cannot be used ({said})"
-        return f"{address} {wrong}: MLFLOW_TRACKING_URI is to be http://HOST:PORT, or unset for the SQLite file here."
-    reason = error.__context__ if isinstance(error, MlflowException) else error
-    silent = isinstance(reason, requests.ConnectionError | requests.Timeout)
-    if silent and not isinstance(reason, requests.exceptions.SSLError):
+        problem = "is not an address that MLflow supports" if "unsupported URI" in text else f"cannot be used ({text})"
+        return f"{address} {problem}: set MLFLOW_TRACKING_URI to http://HOST:PORT, or unset it for a local file."
+    cause = error.__context__ if isinstance(error, MlflowException) else error
+    silent = isinstance(cause, requests.ConnectionError | requests.Timeout)
+    if silent and not isinstance(cause, requests.exceptions.SSLError):
         return f"{address} does not answer: start it, or set or unset MLFLOW_TRACKING_URI."
     if code in ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"):
-        refused = f"does not take the name {user} with this password" if user else "wants a name and a password"
-        return f"{address} {refused}: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
-    if "Invalid Host header" in said:
-        return f"{address} does not answer to this name: start it with the name in --allowed-hosts."
+        problem = f"rejects user {user} with this password" if user else "requires a user name and a password"
+        return f"{address} {problem}: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
+    if "Invalid Host header" in text:
+        return f"{address} does not accept this host name: add it to the server's --allowed-hosts."
     if code == "PERMISSION_DENIED":
-        return f"{address} does not let {user or 'you'} write the experiment: ask who administers it."
+        return f"{address} does not allow {user or 'you'} to write to the experiment: ask its administrator."
     if isinstance(error, RestException):
-        return f"{address} refuses ({said})."
-    return f"{address} does not answer as an MLflow server does ({said}): set or unset MLFLOW_TRACKING_URI."
+        return f"{address} refuses the request ({text})."
+    return f"{address} does not answer like an MLflow server ({text}): set or unset MLFLOW_TRACKING_URI."
 
 
-def excused(write: Callable[[], Any], later: str = "python -m darkroom track") -> bool:
-    """Call `write`; where the store fails, say so in one line and go on, since files hold all that it would.
+def best_effort(write: Callable[[], Any], remedy: str = "run `python -m darkroom track`") -> bool:
+    """Call `write`; if the store fails, print one line and carry on, since the files hold all that it would.
 
     Args:
-        write: what writes to the store.
-        later: what a person can do to have it written after all.
+        write: writes to the store.
+        remedy: how a person can have it written later.
+
+    Returns:
+        Whether it was written.
     """
     try:
         write()
     except Exception as error:  # whatever a store on a network may raise
-        said = public(" ".join(str(error).split()))[:200]
-        print(f"MLflow: not written ({said}); later: {later}", flush=True)
-        # What follows is short: a store that does not answer is waited for once, not at every request.
+        print(f"MLflow: not written ({one_line(error)}); to write it later, {remedy}.", flush=True)
+        # From now on a store that does not answer is not waited for at every request.
         os.environ |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
         return False
     return True
@@ -153,12 +165,11 @@ def download(address: str) -> Path:
     connect()
     import mlflow
 
-    target = paths.cache() / "models" / hashlib.sha256(f"{store()} {address}".encode()).hexdigest()[:24]
+    target = paths.cache() / "models" / hashlib.sha256(f"{tracking_uri()} {address}".encode()).hexdigest()[:24]
     try:
-        # A name's version or alias may have come to mean another model since the last time.
+        # Downloaded every time: an alias may point to another version by now.
         with whole_folder(target) as folder:
             mlflow.artifacts.download_artifacts(address, dst_path=str(folder))
     except Exception as error:  # whatever a store on a network may raise
-        said = public(" ".join(str(error).split()))[:200]
-        raise UserError(f"MLflow at {public()} does not give {address} ({said}).") from None
+        raise UserError(f"{address} cannot be downloaded from MLflow at {display_uri()} ({one_line(error)}).") from None
     return target

@@ -1,6 +1,6 @@
-"""How MLflow's page shows runs: which columns, which charts. Kept as a tag of the experiment, opened by its address.
+"""The view of runs in MLflow's web page: its columns and charts, stored as a tag of the experiment.
 
-The form is that in which the page's own button "Share" keeps what somebody sees (MLflow 3.17).
+The format is the one in which the page's own button "Share" stores a view (MLflow 3.17).
 """
 
 import json
@@ -27,12 +27,12 @@ SETTINGS = ("train.mode", "train.head.type", "train.head.dropout", "train.learni
 
 
 def address(base: str, experiment: str) -> str:
-    """Where a server at `base` shows an experiment's runs in this way, with the menu of model training."""
+    """The address at which a server at `base` shows an experiment's runs in this view, with the menu for training."""
     return f"{base.rstrip('/')}/#/experiments/{experiment}/runs?workflowType=machine_learning&viewStateShareKey={KEY}"
 
 
-def offer(experiment: str) -> None:
-    """See to it that the experiment keeps the view."""
+def install(experiment: str) -> None:
+    """Store the view in the experiment if it is not there yet."""
     import mlflow
 
     if mlflow.get_experiment(experiment).tags.get(TAG) != state():
@@ -40,7 +40,7 @@ def offer(experiment: str) -> None:
 
 
 def state() -> str:
-    """The view: what is not named here is as the page has it by itself, its charts of all other metrics too."""
+    """The view as JSON; whatever it does not mention is as the page has it by default."""
     charts = [
         *(_chart("LINE", name, metricKey=name, selectedMetricKeys=[name], **LINE) for name in CURVES),
         *(_chart("BAR", name, metricKey=name) for name in FIGURES),
@@ -55,16 +55,16 @@ def state() -> str:
     section = {"uuid": KEY, "name": "Compare", "display": True, "isReordered": True, "deleted": False}
     view = {
         "selectedColumns": COLUMNS,
-        "columnOrder": [NAME, CREATED, *COLUMNS],  # what is not named follows
+        "columnOrder": [NAME, CREATED, *COLUMNS],  # all others follow
         "columnWidths": {NAME: 300, CREATED: 130} | dict.fromkeys(COLUMNS, 115),
         "compareRunCharts": charts,
         "compareRunSections": [section],
         "globalLineChartConfig": {name: LINE[name] for name in ("xAxisKey", "lineSmoothness")},
-        "isAccordionReordered": True,  # or the page would sort the sections by name
+        "isAccordionReordered": True,  # otherwise the page sorts the sections by name
     }
     return json.dumps(view)
 
 
-def _chart(kind: str, name: str, **more: Any) -> dict[str, Any]:
-    about = {"type": kind, "uuid": f"{KEY}_{name}", "metricSectionId": KEY, "displayName": name}
-    return about | {"runsCountToCompare": 20, "deleted": False, "isGenerated": False, **more}
+def _chart(kind: str, name: str, **options: Any) -> dict[str, Any]:
+    chart = {"type": kind, "uuid": f"{KEY}_{name}", "metricSectionId": KEY, "displayName": name}
+    return chart | {"runsCountToCompare": 20, "deleted": False, "isGenerated": False, **options}

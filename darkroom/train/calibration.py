@@ -1,4 +1,4 @@
-"""Temperature scaling: probabilities that say how often the model is right."""
+"""Temperature scaling, so that probabilities match how often the model is right."""
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -6,11 +6,11 @@ from scipy.special import log_softmax
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature by which logits are divided, chosen for the lowest log loss.
+    """The temperature, by which logits are divided, with the lowest log loss.
 
     Guo et al., On Calibration of Modern Neural Networks, 2017; with the targets of Platt, Probabilistic outputs for
-    support vector machines, 1999, which are a little short of certain: else a few pictures without a mistake would call
-    for a temperature of 0. Rounded, so that it is the same on every machine.
+    support vector machines, 1999, which are slightly below 1: otherwise a few pictures without a mistake would lead to
+    a temperature of 0. Rounded to be the same on every machine.
 
     Args:
         logits: (pictures, classes).
@@ -29,5 +29,5 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def log_loss(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Mean negative logarithm of the probability of the right class."""
+    """Mean negative log probability of the right class, from logits (pictures, classes) and class numbers."""
     return float(-log_softmax(logits.astype(np.float64), axis=1)[np.arange(len(labels)), labels].mean())

@@ -1,7 +1,7 @@
-"""What a training leaves after each epoch: the state to go on from, and the weights of the epochs that may be wanted.
+"""Checkpoints: after each epoch, the state to resume from and the weights that may be kept.
 
-It lies in the cache, under a key of all that changes the result. Files are written whole, an epoch's weights before the
-state that names them, so that a process which is killed at any moment leaves the state of an epoch that was finished.
+They are in the cache, under a key of everything that changes the result. Files are written atomically, an epoch's
+weights before the state that refers to them, so a process killed at any moment leaves the state of a complete epoch.
 """
 
 import hashlib
@@ -28,13 +28,11 @@ STATE = "state.npz"
 
 
 def folder(settings: dict[str, Any], inputs: Iterable[Path]) -> Path:
-    """Where the state of a training lies.
+    """The folder for the state of a training; code, library versions and devices are part of its key as well.
 
     Args:
-        settings: all that changes the result besides what follows.
-        inputs: files, and folders of files, that are trained on; they count by path and content.
-
-    The code counts too, the versions of what computes, and the devices that there are.
+        settings: everything else that changes the result.
+        inputs: the files and folders that the training reads, by path and content.
     """
     files = sorted(path for entry in inputs for path in (entry, *entry.rglob("*")) if path.is_file())
     devices = [device.name for device in tf.config.list_logical_devices()]
@@ -52,7 +50,7 @@ def folder(settings: dict[str, Any], inputs: Iterable[Path]) -> Path:
 
 
 class Checkpoints:
-    """The epochs of one training in a folder; an epoch's weights are all its model's variables, seeds included."""
+    """The epochs of one training in a folder; an epoch's weights are all variables of its model, seeds included."""
 
     def __init__(self, folder: Path, keep_all: bool) -> None:
         self.folder, self.keep_all = folder, keep_all
@@ -61,9 +59,9 @@ class Checkpoints:
             partial.unlink()
 
     def restore(self, model: keras.Model) -> History:
-        """Put model and optimizer back to where they were after the last finished epoch; what came before it.
+        """Restore model and optimizer as they were after the last complete epoch, and return the history so far.
 
-        Without a state that can be read the history is empty and nothing changes.
+        Without a readable state, the history is empty and nothing is restored.
         """
         if not (self.folder / STATE).exists():
             return {}
@@ -73,7 +71,7 @@ class Checkpoints:
             for path in self.folder.glob("epoch-*.npz"):
                 zipfile.ZipFile(path).close()
         except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-            print(f"train: the state in {self.folder} cannot be read: the training begins anew", flush=True)
+            print(f"train: the state in {self.folder} cannot be read: training starts from the beginning", flush=True)
             return {}
         history: History = json.loads(str(arrays.pop("history")))
         _assign(model.variables, arrays, "model")
@@ -83,20 +81,20 @@ class Checkpoints:
         return history
 
     def save(self, model: keras.Model, history: History, best: int, finished: bool) -> None:
-        """Keep the state after an epoch, and the weights of the best one so far or of all."""
+        """Save the state after an epoch, and the weights of the best epoch so far or of all."""
         last = len(history["loss"]) - 1
         weights = _arrays(model.variables, "model")
         if self.keep_all or best == last:
             _write(self._weights(last), weights)
-        more = {} if finished else _arrays(model.optimizer.variables, "optimizer")
-        _write(self.folder / STATE, {"history": np.array(json.dumps(history)), **weights, **more})
+        optimizer = {} if finished else _arrays(model.optimizer.variables, "optimizer")
+        _write(self.folder / STATE, {"history": np.array(json.dumps(history)), **weights, **optimizer})
         if not self.keep_all:
             for path in self.folder.glob("epoch-*.npz"):
                 if path != self._weights(best):
                     path.unlink()
 
     def load(self, model: keras.Model, epoch: int, last: int) -> None:
-        """Give a model the weights of an epoch, counted from 0, of which `last` is the last."""
+        """Give a model the weights of an epoch; epochs are counted from 0, and `last` is the number of the last one."""
         with np.load(self.folder / STATE if epoch == last else self._weights(epoch)) as file:
             _assign(model.variables, dict(file), "model")
 
@@ -117,4 +115,4 @@ def _write(target: Path, arrays: dict[str, np.ndarray]) -> None:
     with whole_file(target) as partial, partial.open("wb") as stream:
         np.savez(stream, **arrays)  # type: ignore[arg-type]
         stream.flush()
-        os.fsync(stream.fileno())  # the state must not outlive the weights that it names, if the machine stops
+        os.fsync(stream.fileno())  # if the machine stops, no state must survive without the weights it refers to

@@ -6,10 +6,12 @@ import keras
 
 from darkroom.core.model_spec import BACKBONE, BackboneSpec, ModelSpec
 from darkroom.core.paths import FEATURES
-from darkroom.models import heads
+from darkroom.models import head_model
 from darkroom.models.classifier import Classifier
+from darkroom.models.heads.base import Classical
 from darkroom.models.inputs import Features, Inputs
 from darkroom.train import batches, classical, loop
+from darkroom.train.history import kept_epoch
 from darkroom.train.params import Params
 from darkroom.train.result import History, Result
 
@@ -34,18 +36,19 @@ def fit(params: Params, backbone: BackboneSpec, session: loop.Session) -> Result
 def fit_head(
     params: Params, train: Inputs, val: Inputs, classes: list[str], session: loop.Session
 ) -> tuple[dict[str, Any], keras.Model, History]:
-    """Train a head.
+    """Train a head on features.
 
     Returns:
-        Its settings, the head (features to logits) after the epoch that is kept, and its history.
+        Its settings, the head (features to logits) with the weights of the epoch that is kept, and its history.
     """
-    if params.head.type != "dense":
+    kind = params.head.kind
+    if isinstance(kind, Classical):
         weights = params.weights_of(train.numbers(classes), len(classes))
-        return classical.fit(params.head, train, val, classes, weights, session.seed, session.log)
+        return classical.fit(params.head, kind, train, val, classes, weights, session.seed, session.log)
     settings = params.head.model_dump(by_alias=True)
-    head = heads.build(settings, train.rows(slice(0, 1)).shape[1], len(classes))
-    heads.fit_scale(head, train)
+    head = head_model.build(settings, train.rows(slice(0, 1)).shape[1], len(classes))
+    head_model.fit_scale(head, train)
     shuffled = batches.Batches(train, classes, params, session.seed)
     trained = loop.fit(head, shuffled, val, classes, params, session)
-    trained.load(head, loop.kept(trained.history, params.keep))
+    trained.load(head, kept_epoch(trained.history, params.keep))
     return settings, head, trained.history

@@ -1,17 +1,17 @@
-"""Section `train` of params.yaml and its parts, for the script and for what it calls."""
+"""Section `train` of params.yaml."""
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, create_model, field_validator, model_validator
 
 from darkroom.augment.params import Changes
 from darkroom.augment.transforms import Transforms
-from darkroom.core.params import Pooling, Precision, Section
-
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, lt=1)]
+from darkroom.core.params import Count, OneOf, Pooling, Positive, Precision, Section
+from darkroom.models import heads, networks
+from darkroom.models.heads.base import Classical
+from darkroom.models.heads.base import Head as HeadType
+from darkroom.train.optimizers import OPTIMIZERS
 
 
 class Descent(Section):
@@ -25,7 +25,7 @@ class Descent(Section):
     checkpoints: Literal["best", "all"] = "best"
     batch_size: Count = 256
     shuffle: bool = True
-    optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
+    optimizer: Annotated[str, OneOf(list(OPTIMIZERS))] = "adam"
     learning_rate: Positive = 3e-4
     momentum: float = Field(0.0, ge=0, lt=1)
     nesterov: bool = False
@@ -47,53 +47,65 @@ class Descent(Section):
         return self
 
     def most_epochs(self) -> int:
-        """Epochs at most; with `validate_every` an epoch has so many steps."""
+        """The largest number of epochs; with `validate_every`, an epoch is that many steps."""
         return self.epochs if self.steps is None else self.steps // (self.validate_every or 1)
 
     def weights_of(self, numbers: np.ndarray, classes: int) -> np.ndarray | None:
-        """A weight for each class (classes,), so that all count the same in training; or None for no weights."""
+        """Weights (classes,) that make all classes count the same; None where they are not to be weighted.
+
+        Args:
+            numbers: class number of each training row.
+            classes: number of classes.
+        """
         if self.class_weights == "none":
             return None
         return (len(numbers) / (classes * np.bincount(numbers, minlength=classes))).astype(np.float32)
 
 
-class Head(Section):
-    """`train.head`: what kind, how features are prepared for it, and each kind's own settings."""
+class _CommonHead(Section):
+    """Keys of `train.head` that all types have."""
 
-    type: Literal["dense", "logistic", "linear_svm", "rbf_svm", "knn", "tree", "forest"] = "dense"
+    type: Annotated[str, OneOf(list(heads.registered()))] = "dense"
     prepare: list[Literal["sqrt", "l2", "each", "one"]] | None = None
-    hidden: list[Count] = Field([256])
-    activation: Literal["relu", "tanh", "sigmoid", "leaky_relu"] = "relu"
-    batch_norm: bool = False
-    dropout: Share | list[Share] = 0.5
-    output: Literal["softmax", "sigmoid"] = "softmax"
-    c: list[Positive] = Field([0.3, 1.0, 3.0, 10.0, 30.0], alias="C", min_length=1)
-    neighbours: list[Count] = Field([5, 10, 15, 20, 30], min_length=1)
-    leaf: list[Count] = Field([5, 10, 20, 50], min_length=1)
-    trees: list[Count] = Field([300], min_length=1)
+
+    @property
+    def kind(self) -> HeadType:
+        """The type of head that `type` names."""
+        return heads.registered()[self.type]
 
     @field_validator("prepare")
     @classmethod
     def _once(cls, steps: list[str] | None) -> list[str] | None:
         if steps and len(set(steps)) < len(steps):
-            raise ValueError("each step may stand there once")
+            raise ValueError("each step may occur only once")
         return steps
 
 
+if TYPE_CHECKING:
+    Head = _CommonHead
+else:
+    _KEYS = {
+        name: (field.annotation, field)
+        for kind in heads.registered().values()
+        for name, field in kind.settings.model_fields.items()
+    }
+    Head = create_model("Head", __base__=_CommonHead, __doc__="`train.head`, with the keys of every type.", **_KEYS)
+
+
 class Pixels(Section):
-    """What is done to pictures each epoch anew, where a network is trained on pixels."""
+    """Random changes of the pictures in each epoch, where a network is trained on pixels."""
 
     online: Changes = Changes()
     mixup: float = Field(0.0, ge=0)
     cutmix: float = Field(0.0, ge=0, le=1)
 
     def pixels_change(self) -> bool:
-        """Whether an epoch's pictures differ from the last one's."""
+        """Whether an epoch's pictures differ from those of the one before."""
         return self.online.transforms() != Transforms() or self.mixup > 0 or self.cutmix > 0
 
 
 class FineTune(Pixels):
-    """`train.fine_tune`: what is trained after the head's warm-up, and how."""
+    """`train.fine_tune`: the layers to train after the head's warm-up, and their settings."""
 
     unfreeze: str | Count = "block5"
     top: str | None = None
@@ -112,7 +124,7 @@ class FineTune(Pixels):
 
 
 class Scratch(Pixels):
-    """`train.scratch`: what a network that is trained from nothing sees."""
+    """`train.scratch`: the input and the activation of a network that is trained from random weights."""
 
     image_size: list[Count] = Field([32, 32], min_length=2, max_length=2)
     color: Literal["rgb", "grey"] = "rgb"
@@ -125,7 +137,7 @@ class Params(Descent):
     mode: Literal["head", "fine_tune", "scratch"] = "head"
     head: Head = Head()
     fine_tune: FineTune = FineTune()
-    network: Literal["fashion_cnn", "mnist_cnn", "mini_vggnet", "dense", "small_resnet"] = "mini_vggnet"
+    network: Annotated[str, OneOf(networks.names())] = "mini_vggnet"
     scratch: Scratch = Scratch()
     strategy: Literal["auto", "none", "mirrored"] = "auto"
     device: str | None = Field(None, pattern=r"^(cpu|gpu):\d+$")
@@ -134,15 +146,14 @@ class Params(Descent):
 
     @model_validator(mode="after")
     def _together(self) -> "Params":
-        if self.mode == "fine_tune" and self.head.type != "dense":
+        classical = isinstance(self.head.kind, Classical)
+        if self.mode == "fine_tune" and classical:
             raise ValueError(f"mode fine_tune needs a head of type dense: {self.head.type} has no gradient")
-        if self.mode != "scratch" and self.label_smoothing and self.head.type != "dense":
+        if self.mode != "scratch" and self.label_smoothing and classical:
             raise ValueError(f"label_smoothing is for a head of type dense, not for {self.head.type}")
-        if isinstance(self.head.dropout, list) and len(self.head.dropout) != len(self.head.hidden) + 1:
-            raise ValueError(
-                f"head.dropout has {len(self.head.dropout)} values, but there are {len(self.head.hidden) + 1} dense "
-                "layers with the last one: give one number, or one for each"
-            )
+        for kind in heads.registered().values():
+            if problem := kind.contradiction(self.head):
+                raise ValueError(problem)
         if self.mode == "fine_tune" and self.steps:
             raise ValueError("steps is for modes head and scratch: set it to null, and fine_tune.epochs")
         longest = self.most_epochs()
@@ -154,17 +165,22 @@ class Params(Descent):
             raise ValueError(f"strategy mirrored is for several devices, but device is {self.device}: set it to null")
         return self
 
-    def decisive(self) -> dict[str, Any]:
-        """What decides the trained weights: the part of the params in the key of a training state."""
+    @property
+    def by_descent(self) -> bool:
+        """Whether the model is trained by gradient descent, in epochs; a classical head is not."""
+        return self.mode != "head" or not isinstance(self.head.kind, Classical)
+
+    def state_key(self) -> dict[str, Any]:
+        """The settings that change the trained weights, for the key of the training state."""
         from darkroom.core import runtime
 
         settings = self.model_dump(exclude={"keep", "log_devices", "calibration"})
         return settings | {"precision": runtime.precision(self.precision)}
 
-    def relevant(self) -> dict[str, Any]:
-        """The settings that matter in this mode, apart from the model's own, for a reader of the report."""
+    def reported(self) -> dict[str, Any]:
+        """The settings that this mode uses, for reports/train.json; those of the model itself are in model.json."""
         keys = {"class_weights", "label_smoothing", "calibration"}
-        if self.head.type == "dense" or self.mode == "scratch":
+        if self.by_descent:
             keys |= {"optimizer", "learning_rate", "schedule", "batch_size", "epochs", "steps", "patience", "keep"}
         if self.mode in ("fine_tune", "scratch"):
             keys |= {self.mode}

@@ -7,21 +7,22 @@ from darkroom.models import networks
 from darkroom.models.classifier import Classifier
 from darkroom.models.inputs import Pictures
 from darkroom.train import batches, loop
+from darkroom.train.history import kept_epoch
 from darkroom.train.params import Params
 from darkroom.train.result import Result
 
 
 def fit(params: Params, session: loop.Session) -> Result:
-    """Train the network that `params.network` names."""
+    """Train the network that `params.network` names; pixels are cached in memory if they fit."""
     height, width = params.scratch.image_size
     train, val = (Pictures(listed(part), (height, width)).hold() for part in ("train", "val"))
     classes, precision = sorted(set(train.labels)), runtime.precision(params.precision)
     settings = {"name": params.network, **params.scratch.model_dump(include={"image_size", "color", "activation"})}
     network = networks.build(settings, len(classes), precision)
-    changed = batches.ChangedPictures(train, classes, params, session.seed, params.scratch)
-    trained = loop.fit(network, changed, val, classes, params, session)
-    trained.load(network, loop.kept(trained.history, params.keep))
-    plain = networks.build(settings, len(classes))  # in float32, as it is read from disk later
+    shuffled = batches.ChangedPictures(train, classes, params, session.seed, params.scratch)
+    trained = loop.fit(network, shuffled, val, classes, params, session)
+    trained.load(network, kept_epoch(trained.history, params.keep))
+    plain = networks.build(settings, len(classes))  # in float32, like a model that is loaded from disk
     plain.set_weights(network.get_weights())
     spec = ModelSpec(
         backbone=BackboneSpec(backbone=None, image_size=(height, width)),

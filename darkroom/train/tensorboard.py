@@ -1,6 +1,6 @@
-"""What TensorBoard shows of a training: its curves, and if wanted what the layers give for some validation pictures.
+"""TensorBoard logs of a training: its curves, and on request the layers' activations on some validation pictures.
 
-Event files hold times, so they are no output of a stage: they lie in logs/, which git ignores.
+Event files contain times, so they are not outputs of the stage: they are in logs/, which git ignores.
 """
 
 import math
@@ -18,27 +18,34 @@ from keras import ops
 from darkroom.core.paths import logs
 from darkroom.models.inputs import Inputs
 
-ROWS = 256  # validation pictures whose activations are shown, …
-PLACES = 1024  # … of each at most so many numbers of a layer in a histogram, which takes 240 bytes of memory for each
-VALUES = 2**25  # numbers that all layers together give for the pictures that are computed at a time
+ROWS = 256  # validation pictures whose activations are shown
+PLACES = 1024  # values of a layer in a histogram for each picture; TensorBoard's histogram takes 240 bytes for a value
+VALUES = 2**25  # activations of all layers that are computed at a time
 
-# In a prediction they hand on what they are given: their histogram would be the one before.
-UNCHANGED = (keras.layers.Dropout, keras.layers.Flatten, keras.layers.Identity, keras.layers.Reshape)
+# In inference their output is their input: a histogram would repeat the one before.
+PASS_THROUGH = (keras.layers.Dropout, keras.layers.Flatten, keras.layers.Identity, keras.layers.Reshape)
 
 
 class Board:
-    """Writes one training's events; without a `kind` (none, scalars, activations) it writes nothing.
+    """Writes the events of one training, or of one phase of it; with kind `none` it writes nothing.
 
-    What the training wrote before it was killed stays as it is, with its times, and is not written again.
+    Events that were written before the training was killed are kept, with their times, and not written again.
     """
 
     def __init__(self, state: Path, phase: str, kind: str) -> None:
+        """Choose the folder.
+
+        Args:
+            state: the folder of the training's state, after which the folder of the events is named.
+            phase: its subfolder; may be empty.
+            kind: none, scalars or activations.
+        """
         self.kind = kind
         self.folder = logs() / f"{os.environ.get('DVC_EXP_NAME', 'training')}-{state.name[:8]}" / phase
         self.probe: Probe | None = None
 
     def scalars(self, epoch: int, figures: dict[str, float]) -> None:
-        """Loss, accuracy and learning rate after an epoch, under the names that Keras gives them."""
+        """Write loss, accuracy and learning rate after an epoch, under Keras' names."""
         if self.kind == "none" or epoch <= self._written["curves"]:
             return
         for name, value in figures.items():
@@ -48,7 +55,10 @@ class Board:
         self._flush()
 
     def activations(self, epoch: int, model: keras.Model, val: Inputs) -> None:
-        """A histogram of what each layer gives, and its sparsity: the share that is 0. The model is always the same."""
+        """Write a histogram of each layer's activations, and its sparsity: the share of zeros.
+
+        Every call must pass the same model.
+        """
         if self.kind != "activations" or epoch <= self._written["layers"]:
             return
         self.probe = self.probe or Probe(model)
@@ -60,7 +70,7 @@ class Board:
 
     @cached_property
     def _written(self) -> dict[str, int]:
-        """The last epoch that lies there whole: of the curves, whose last is the validation loss, and of the layers."""
+        """The last complete epoch in the event files: of the curves, and of the layers."""
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
         steps: dict[str, int] = {}
@@ -73,7 +83,7 @@ class Board:
     @cached_property
     def _writers(self) -> dict[str, Any]:
         return {
-            # An epoch's values are held until they are flushed together, so that it lies there whole or not at all.
+            # An epoch's values are queued and flushed together, so that an epoch is written completely or not at all.
             part: tf.summary.create_file_writer(str(self.folder / part), max_queue=100_000)
             for part in ("train", "validation")
         }
@@ -84,18 +94,18 @@ class Board:
 
 
 class Probe:
-    """Looks into a model: what each of its layers gives for some pictures, as in a prediction."""
+    """Computes the activations of a model's layers on some pictures, in inference mode."""
 
     def __init__(self, model: keras.Model) -> None:
         layers = every_layer(model)
         self.size = max(1, VALUES // sum(math.prod(output.shape[1:]) for output in layers.outputs))
-        known = [tf.TensorSpec(model.input_shape, tf.float32)]  # of any number of pictures, so that it is traced once
-        self.forward = tf.function(lambda rows: layers(rows, training=False)[1], input_signature=known)
+        any_batch = [tf.TensorSpec(model.input_shape, tf.float32)]  # so that the function is traced once
+        self.forward = tf.function(lambda rows: layers(rows, training=False)[1], input_signature=any_batch)
 
     def sample(self, val: Inputs) -> dict[str, tuple[np.ndarray, float]]:
-        """By layer: some of the numbers that it gives for pictures from all over `val`, and the share of all that is 0.
+        """Activations by layer for pictures spread over `val`: some values (pictures, places), and the share of zeros.
 
-        Of a layer these are the same places in each picture, (pictures, places).
+        The places of a layer are the same in every picture.
         """
         chosen = np.unique(np.linspace(0, len(val) - 1, ROWS).astype(int))
         values: dict[str, list[np.ndarray]] = {}
@@ -111,26 +121,26 @@ class Probe:
 
 
 def every_layer(model: keras.Model) -> keras.Model:
-    """The same layers, but giving all that they give: rows to the model's output and a dictionary of its layers'.
+    """The same layers in a model from rows to the model's output and a dictionary of the outputs of all layers.
 
-    A layer in a model inside counts as one of the model's; where two have one name, the model inside goes before it.
+    Layers of a nested model count as the model's own; where two share a name, the nested model's name is put before it.
     """
-    given: dict[str, Any] = {}
+    outputs: dict[str, Any] = {}
 
     def call(layer: Any, *arguments: Any, **keywords: Any) -> Any:
         if isinstance(layer, keras.Model) and not isinstance(layer, keras.Sequential):
             output, inside = every_layer(layer)(*arguments, **keywords)
-            given.update({f"{layer.name}/{name}": value for name, value in inside.items()})
+            outputs.update({f"{layer.name}/{name}": value for name, value in inside.items()})
         else:
             output = layer(*arguments, **keywords)
-            if isinstance(layer, keras.layers.Layer) and not isinstance(layer, UNCHANGED):
-                given[layer.name] = output
+            if isinstance(layer, keras.layers.Layer) and not isinstance(layer, PASS_THROUGH):
+                outputs[layer.name] = output
         return output
 
-    # Without the optimizer of a compiled model, which Keras would copy too.
+    # Not the model itself: Keras would copy the optimizer of a compiled one.
     plain = keras.Model(model.input, model.output, name=model.name)
     again = keras.models.clone_model(plain, clone_function=lambda layer: layer, call_function=call)
-    shared = Counter(name.rsplit("/", 1)[-1] for name in given)
-    last = {name: name.rsplit("/", 1)[-1] for name in given}
-    named = {last[name] if shared[last[name]] == 1 else name: value for name, value in given.items()}
+    shared = Counter(name.rsplit("/", 1)[-1] for name in outputs)
+    last = {name: name.rsplit("/", 1)[-1] for name in outputs}
+    named = {last[name] if shared[last[name]] == 1 else name: value for name, value in outputs.items()}
     return keras.Model(again.input, [again.output, named], name=model.name)

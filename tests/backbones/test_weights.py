@@ -10,7 +10,7 @@ import pytest
 from darkroom.backbones import keras_apps, weights
 from darkroom.core.errors import UserError
 from tests.helpers.project import run
-from tests.train.test_fine_tune import extracted, tuned
+from tests.helpers.training import extracted, tuned
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_a_file(own, file):
         ("MobileNetV2", "data/weights/broken.keras", "broken.keras does not hold the weights of MobileNetV2"),
         ("MobileNetV2", "data/weights/other", "data/weights/other/model.json is not that of Darkroom's model"),
         ("MobileNetV2", "data/weights/torn", "data/weights/torn/model.json is not that of Darkroom's model"),
-        ("MobileNetV2", "models:/nobody/1", r"MLflow at sqlite:.* does not give models:/nobody/1"),
+        ("MobileNetV2", "models:/nobody/1", r"models:/nobody/1 cannot be downloaded from MLflow at sqlite:"),
     ],
 )
 def test_what_does_not_fit_is_named(own, workspace, name, source, sentence):
@@ -99,13 +99,13 @@ def test_a_network_goes_on_from_an_earlier_model(tuning):
     """Fine-tuned on three classes, then features of that very network for other ones."""
     model, _, _ = tuned(extracted(), tuning / "data/weights/three")
     said = extracted(weights="data/weights/three", layers=["block5_pool"])
-    assert said["weights"] == "data/weights/three"
+    assert said.weights == "data/weights/three"
     network = keras_apps.network("VGG16", (32, 32))
     network.load_weights(tuning / "data/features/backbone.weights.h5")
     start = keras_apps.network("VGG16", (32, 32))
     weights.fill(start, "VGG16", "imagenet")
     for layer, changed in (("block3_conv3", False), ("block4_conv1", True), ("block5_conv3", True)):
-        ours, earlier = network.get_layer(layer).get_weights()[0], model.network.get_layer(layer).get_weights()[0]
+        ours, earlier = network.get_layer(layer).get_weights()[0], model.backbone.get_layer(layer).get_weights()[0]
         assert (ours == earlier).all()
         assert (ours != start.get_layer(layer).get_weights()[0]).any() == changed
     with pytest.raises(UserError, match=r"data/weights/three is a VGG16: set extract\.backbone to it"):

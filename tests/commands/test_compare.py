@@ -241,6 +241,6 @@ def test_two_heads_of_the_project(project, tmp_path, monkeypatch, capsys):
         assert loss == pytest.approx(run_.data.metrics["test_log_loss"], abs=2e-3)
     with pytest.raises(UserError, match=r"has no run 0{32}"):
         read("0" * 32)
-    with pytest.raises(UserError, match="does not give models:/nobody@champion"):
+    with pytest.raises(UserError, match="models:/nobody@champion cannot be read from MLflow"):
         read("models:/nobody@champion")
     mlflow.set_tracking_uri(None)

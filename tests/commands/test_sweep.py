@@ -338,7 +338,7 @@ def test_what_a_trial_sets_itself_makes_no_other_sweep(place):
             (),
             "data/features was made by other settings of extract: run `dvc repro extract`.",
         ),
-        ({}, ("--heads", "dense,svm"), f"--heads knows {', '.join(search.USUAL)}, but not 'svm'."),
+        ({}, ("--heads", "dense,svm"), f"--heads knows {', '.join(search.TYPES)}, but not 'svm'."),
         ({}, ("--trials", "0"), "--trials is 0: take 1 or more."),
         ({"train.epochs": 0}, (), "params.yaml: train.epochs is 0, but should be greater than or equal to 1."),
         ("reports/extract.json", (), "there are no features yet: run `dvc repro extract`."),
@@ -363,10 +363,10 @@ def test_a_name_that_is_no_files_is_refused(place):
         swept("../mine")
 
 
-@pytest.mark.parametrize("kind", search.USUAL)
+@pytest.mark.parametrize("kind", search.TYPES)
 def test_whatever_is_drawn_is_valid_and_every_range_is_used(kind):
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(1))
-    study.enqueue_trial(search.usual(kind))
+    study.enqueue_trial(search.first(kind))
     heads = []
     for number in range(40):
         change = search.drawn(study.ask(), [kind])

@@ -10,30 +10,8 @@ from darkroom.core.errors import UserError
 from darkroom.evaluate.grad_cam import Explainer, overlay, with_places
 from darkroom.images.decode import decode
 from darkroom.images.folders import listed
-from darkroom.models import networks
-from darkroom.models.classifier import Classifier
-from stages import train
 from tests.helpers.pictures import CLASSES
-from tests.helpers.training import session
-from tests.train.test_fine_tune import extracted, tuned
-
-
-def head_model(folder, kind="logistic", **changes):
-    """A head on features that are extracted as `changes` say."""
-    report = extracted(**changes)
-    head = {"type": kind, "hidden": [16], "dropout": 0.0, "C": [3.0], "neighbours": [5], "leaf": [5], "trees": [10]}
-    descent = {"epochs": 5, "patience": 9, "batch_size": 16, "optimizer": "adam", "learning_rate": 0.001}
-    params = train.Params(mode="head", head=head, **descent)
-    model, _, _ = train.on_features(params, report, session(), folder)
-    return model
-
-
-def scratch_model(name, classes=CLASSES, color="grey", size=(28, 28)):
-    """A network with random weights."""
-    keras.utils.set_random_seed(3)
-    settings = {"name": name, "image_size": list(size), "color": color, "activation": None}
-    said = {"backbone": {"backbone": None, "image_size": list(size)}, "layers": [], "tuned": None, "head": settings}
-    return Classifier(said | {"classes": classes, "temperature": 1.0}, networks.build(settings, len(classes)), None)
+from tests.helpers.training import extracted, head_on_features, tuned, untrained
 
 
 def agrees(maps, slopes, score, step):
@@ -61,16 +39,16 @@ def agrees(maps, slopes, score, step):
 )
 def test_the_gradient_of_a_head_is_that_of_differences(tuning, kind, layers, pooling):
     """The maps are those of the deepest layer, whatever the order; the other layer is held."""
-    model = head_model(tuning / "models", kind, layers=layers, pooling=pooling)
+    model = head_on_features(kind, layers=layers, pooling=pooling)
     pixels = decode(listed("test")[0].path)
     maps, slopes = Explainer(model).gradient(pixels, 1)
     size = (32, 32)
-    flat = keras_apps.body(model.network, "VGG16", size, ["block3_pool"], "flatten")(pixels[None])[
+    flat = keras_apps.body(model.backbone, "VGG16", size, ["block3_pool"], "flatten")(pixels[None])[
         "block3_pool"
     ].numpy()
     assert maps == pytest.approx(flat.reshape(4, 4, 256), abs=1e-4)
     pooled = {"flatten": np.ravel, "avg": lambda m: m.mean(axis=(0, 1)), "max": lambda m: m.max(axis=(0, 1))}[pooling]
-    held = keras_apps.body(model.network, "VGG16", size, layers, pooling)(pixels[None])
+    held = keras_apps.body(model.backbone, "VGG16", size, layers, pooling)(pixels[None])
 
     def score(changed):
         rows = [pooled(changed) if layer == "block3_pool" else held[layer].numpy()[0] for layer in layers]
@@ -85,7 +63,7 @@ def test_heat_lies_where_the_thing_is(tuning, fashion, kind):
     """Each picture stands in a corner of a grey canvas twice its size; by chance it would have a quarter."""
     for number, (path, _) in enumerate(listed("train") + listed("val") + listed("test")):
         Image.fromarray(in_a_corner(decode(path), number % 4)).save(path)
-    model = head_model(tuning / "models", kind, image_size=[64, 64], pooling="avg")
+    model = head_on_features(kind, image_size=[64, 64], pooling="avg")
     explainer, inside = Explainer(model), []
     for number, path in enumerate(sorted((fashion[0] / "train/Bag").iterdir())[50:58]):
         heat = explainer.heat(in_a_corner(decode(path), number % 4), CLASSES.index("Bag"))
@@ -107,7 +85,7 @@ def in_a_corner(pixels, number):
 
 def test_a_feature_that_is_zero_spoils_nothing(tuning):
     """The square root has no slope there, and most values of block3_pool are 0."""
-    model = head_model(tuning / "models", "logistic", pooling="flatten")
+    model = head_on_features("logistic", pooling="flatten")
     maps, slopes = Explainer(model).gradient(decode(listed("test")[0].path), 0)
     assert (maps == 0).mean() > 0.1
     assert np.isfinite(slopes).all()
@@ -121,7 +99,7 @@ def test_a_fine_tuned_model_is_explained_through_its_last_layers(tuning):
     explainer = Explainer(model)
     maps, slopes = explainer.gradient(pixels, 2)
     assert maps.shape == (2, 2, 512)
-    below = keras_apps.body(model.network, "VGG16", (32, 32), ["block5_conv3"], "flatten")
+    below = keras_apps.body(model.backbone, "VGG16", (32, 32), ["block5_conv3"], "flatten")
     assert maps == pytest.approx(below(pixels[None])["block5_conv3"].numpy().reshape(2, 2, 512), abs=1e-4)
     agrees(maps, slopes, lambda m: float(model.head(m.max(axis=(0, 1))[None].astype(np.float32))[0, 2]), step=1e-2)
     assert explainer.heat(pixels, 2).shape == (28, 28)
@@ -138,7 +116,7 @@ def test_a_fine_tuned_model_is_explained_through_its_last_layers(tuning):
     ],
 )
 def test_a_network_from_scratch_has_the_maps_of_its_last_layer(pictures, name, last, shape, color):
-    model = scratch_model(name, color=color)
+    model = untrained(name, color=color)
     assert with_places(model.head, [model.head.layers[-1].name]) == last
     maps, slopes = Explainer(model).gradient(decode(pictures[0]), 1)
     assert maps.shape == slopes.shape == shape
@@ -149,7 +127,7 @@ def test_a_network_from_scratch_has_the_maps_of_its_last_layer(pictures, name, l
 
 def test_of_two_classes_each_has_its_own_heat(pictures):
     """Since a head with one sigmoid has no logit for the first class, the difference of the two is explained."""
-    explainer = Explainer(scratch_model("fashion_cnn", classes=["a", "b"]))
+    explainer = Explainer(untrained("fashion_cnn", classes=["a", "b"]))
     first, second = (explainer.gradient(decode(pictures[0]), number)[1] for number in (0, 1))
     assert np.abs(first).max() > 0
     assert first == pytest.approx(-second)
@@ -157,20 +135,20 @@ def test_of_two_classes_each_has_its_own_heat(pictures):
 
 @pytest.mark.parametrize("kind", ["knn", "tree", "forest"])
 def test_heads_without_gradient_are_refused(tuning, kind):
-    model = head_model(tuning / "models", kind, pooling="avg")
+    model = head_on_features(kind, pooling="avg")
     with pytest.raises(UserError, match=f"head of type {kind}, which has no gradient"):
         Explainer(model)
 
 
 def test_a_network_without_convolutions_is_refused():
     with pytest.raises(UserError, match="network dense up to logits, since no convolution in it"):
-        Explainer(scratch_model("dense"))
+        Explainer(untrained("dense"))
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (37, 61), (200, 90)])
 def test_heat_fits_the_picture(pictures, shape):
     pixels = np.asarray(Image.fromarray(decode(pictures[0])).resize(shape[::-1]))
-    heat = Explainer(scratch_model("small_resnet")).heat(pixels, 0)
+    heat = Explainer(untrained("small_resnet")).heat(pixels, 0)
     assert heat.shape == shape
     assert heat.dtype == np.float32
     assert heat.min() >= 0

@@ -3,7 +3,6 @@
 import shutil
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,10 +13,8 @@ from darkroom.core.files import write_csv
 from darkroom.evaluate import label_noise
 from darkroom.evaluate.label_noise import folded, out_of_sample, suspects
 from darkroom.images.folders import PARTS
-from darkroom.models import networks
 from darkroom.models.classifier import Classifier
-from tests.helpers.pictures import CLASSES
-from tests.train.test_fine_tune import extracted
+from tests.helpers.training import extracted, model_spec, untrained
 
 
 @pytest.fixture
@@ -47,7 +44,7 @@ def listed_in_groups(groups):
 
 def judged_by(report):
     """A model as far as the search needs one: what it is made of."""
-    return Classifier({"backbone": report, "classes": CLASSES}, None, None)
+    return Classifier(model_spec({}, backbone=report), None, None)
 
 
 @pytest.mark.parametrize(
@@ -84,10 +81,7 @@ def test_near_duplicates_do_not_vouch_for_each_other(tuning, fashion):
 
 
 def test_a_network_from_scratch_is_judged_by_its_last_hidden_layer(mislabelled):
-    keras.utils.set_random_seed(1)
-    settings = {"name": "mini_vggnet", "image_size": [28, 28], "color": "grey", "activation": None}
-    said = {"backbone": {"backbone": None, "image_size": [28, 28]}, "classes": CLASSES, "head": settings}
-    found = suspects(Classifier(said, networks.build(settings, 3), None), seed=1)
+    found = suspects(untrained("mini_vggnet", seed=1), seed=1)
     assert len(set(mislabelled) & {row[:3] for row in found}) >= 3
     assert len(found) <= 8
 

@@ -1,18 +1,21 @@
-"""Good, odd and bad files made from real photographs, each with the outcome that it must have."""
+"""Good, odd and bad files made from real photographs, each with its expected outcome."""
 
+import importlib.util
 import io
 import os
 import struct
 import zipfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, PngImagePlugin
-from sklearn.datasets import load_sample_image
 
-KEPT, WRONGLY = "", "named wrongly"  # outcomes; every other one is a piece of the reason
+KEPT, WRONG_SUFFIX = "", "wrong suffix"  # outcomes; any other is a part of the reason
 UNKNOWN, BROKEN = "not a picture of a known format", "cannot be decoded"
-PHOTOS = [load_sample_image(name) for name in ("china.jpg", "flower.jpg")]  # come with scikit-learn
+# Scikit-learn contains two photographs; importing it would take seconds.
+SAMPLES = Path(importlib.util.find_spec("sklearn").origin).parent / "datasets/images"
+PHOTOS = [np.asarray(Image.open(SAMPLES / name)) for name in ("china.jpg", "flower.jpg")]
 
 
 def photo(number):
@@ -236,11 +239,11 @@ FILES = [
     ("good/folder.png/in_it.png", file("PNG"), KEPT),
     ("class with a space/x.png", file("PNG"), KEPT),
     # good ones with a wrong name
-    ("good/jpeg.png", file("JPEG"), WRONGLY),
-    ("good/png.JPG", file("PNG"), WRONGLY),
-    ("good/webp.jpg", file("WEBP"), WRONGLY),
-    ("good/no_ending", file("PNG"), WRONGLY),
-    ("good/ending_of.txt", file("GIF", "P"), WRONGLY),
+    ("good/jpeg.png", file("JPEG"), WRONG_SUFFIX),
+    ("good/png.JPG", file("PNG"), WRONG_SUFFIX),
+    ("good/webp.jpg", file("WEBP"), WRONG_SUFFIX),
+    ("good/no_ending", file("PNG"), WRONG_SUFFIX),
+    ("good/ending_of.txt", file("GIF", "P"), WRONG_SUFFIX),
     # cut off
     ("bad/cut_header.jpg", cut("JPEG", 0.02), BROKEN),
     ("bad/cut_tables.jpg", cut("JPEG", 0.2), BROKEN),
@@ -315,11 +318,11 @@ TWO_LABELS = [
 # No files that can be read: where the link leads to, or what makes it.
 SPECIAL = [
     ("bad/dangling.png", "nowhere.png", "a link to nothing"),
-    ("bad/pipe.png", os.mkfifo, "no ordinary file"),
-    ("bad/socket.png", None, "no ordinary file"),
-    ("bad/null.png", "/dev/null", "no ordinary file"),
-    ("bad/loop", ".", "no ordinary file"),
-    ("bad/up", "../..", "no ordinary file"),
+    ("bad/pipe.png", os.mkfifo, "not a regular file"),
+    ("bad/socket.png", None, "not a regular file"),
+    ("bad/null.png", "/dev/null", "not a regular file"),
+    ("bad/loop", ".", "not a regular file"),
+    ("bad/up", "../..", "not a regular file"),
     ("bad/unreadable.png", "/proc/self/mem", "cannot be read"),
     ("good/link.png", "../../elsewhere/x.png", KEPT),
     ("good/linked", "../../elsewhere/folder", None),

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from darkroom.core.params import read_yaml
+from tests.helpers.stores import new_store
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,6 +60,12 @@ def commit(folder: Path, message: str) -> None:
     run("git", "add", "-A", cwd=folder)
     author = ("-c", "user.name=Test", "-c", "user.email=test@localhost")
     run("git", *author, "commit", "-q", "--allow-empty", "-m", message, cwd=folder)
+
+
+def record(folder: Path, message: str) -> None:
+    """Have DVC and git keep the outputs that lie there, as if `dvc repro` had just made them."""
+    run("dvc", "commit", "-q", "-f", cwd=folder)
+    commit(folder, message)
 
 
 def identify(folder: Path) -> None:
@@ -125,6 +132,8 @@ def inside(project: Path, folder: Path, ignored: Any = None) -> Iterator[Path]:
     import mlflow
 
     shutil.copytree(project, folder, symlinks=True, ignore=ignored)
+    if not (folder / "mlflow.db").exists():
+        new_store(folder / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)

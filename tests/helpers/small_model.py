@@ -7,6 +7,7 @@ from darkroom.images.decode import decode
 from darkroom.models import networks
 from darkroom.models.classifier import Classifier
 from tests.helpers.pictures import CLASSES
+from tests.helpers.training import model_spec
 
 SETTINGS = {"name": "mnist_cnn", "image_size": [28, 28], "color": "grey", "activation": None}
 
@@ -19,6 +20,4 @@ def trained(fashion) -> Classifier:
     network = networks.build(SETTINGS, len(CLASSES))
     network.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     network.fit(pixels.astype(np.float32), np.array([number for _, number in files]), 32, epochs=5, verbose=0)
-    said = {"backbone": {"backbone": None, "image_size": [28, 28]}, "layers": [], "tuned": None}
-    said |= {"head": SETTINGS, "features": None, "classes": CLASSES, "temperature": 1.0, "epoch": 5}
-    return Classifier(said, network, None)
+    return Classifier(model_spec(SETTINGS, CLASSES, epoch=5), network, None)

@@ -1,4 +1,4 @@
-"""Settings of small trainings."""
+"""Small trainings and their settings, for tests of several rooms. Call them with TensorFlow set up."""
 
 import atexit
 import shutil
@@ -6,7 +6,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from darkroom.train.params import Descent
+from darkroom.core.model_spec import BackboneSpec, ModelSpec
+from darkroom.core.params import Base, read_yaml
+from darkroom.extract.params import Params as ExtractParams
+from darkroom.train.params import Descent, Params
+from tests.helpers.pictures import CLASSES
+from tests.helpers.project import ROOT
+
+FAST = {"patience": 9, "batch_size": 16, "optimizer": "adam", "learning_rate": 0.001}
 
 
 def session(seed: int = 1, log: Any = lambda *_: None) -> Any:
@@ -22,3 +29,107 @@ def descent(**changes: Any) -> Descent:
     """Settings of gradient descent."""
     small = {"epochs": 4, "patience": 5, "batch_size": 32, "learning_rate": 0.001, "precision": "float32"}
     return Descent(**{**small, **changes})
+
+
+def head_params(**changes: Any) -> Params:
+    """Section `train` for a small head; `head` holds changes of its own section."""
+    head = {"type": "dense", "hidden": [32], "dropout": 0.2, **changes.pop("head", {})}
+    small = {"mode": "head", "head": head, "epochs": 4, "patience": 5, "batch_size": 32, "optimizer": "adam"}
+    return Params(**{**small, "learning_rate": 0.001, **changes})
+
+
+def scratch_params(**changes: Any) -> Params:
+    """Section `train` for fashion_cnn, which has batch norm and dropout, on small pictures; `scratch` as in params."""
+    scratch = {"image_size": [28, 28], "color": "grey", **changes.pop("scratch", {})}
+    small = {"mode": "scratch", "network": "fashion_cnn", "scratch": scratch, "epochs": 3, **FAST, "patience": None}
+    return Params(**{**small, "learning_rate": 1e-4, **changes})
+
+
+def extracted(**changes: Any) -> BackboneSpec:
+    """Run the stage `extract` on the current folder's splits, in float32 so that nothing but rounding differs."""
+    from stages import extract
+
+    section = read_yaml(ROOT / "params.yaml")["extract"]
+    small = {"image_size": [32, 32], "layers": ["block3_pool"], "pooling": "flatten", "precision": "float32"}
+    extract.main(Base(seed=1), ExtractParams(**{**section, **small, **changes}))
+    return BackboneSpec.model_validate_json(Path("reports/extract.json").read_bytes())
+
+
+def tuned(backbone: BackboneSpec, folder: Path, seed: int = 1, **changes: Any) -> Any:
+    """Fine-tune on the current folder's features and save the model to `folder`: a `Result`."""
+    from darkroom.core import runtime
+    from darkroom.train import fine_tuning
+
+    fine_tune = {"unfreeze": "block4", "epochs": 2, "learning_rate": 1e-5, "batch_size": 16}
+    head = {"type": "dense", "hidden": [16], "dropout": 0.0}
+    sections = {"fine_tune": fine_tune | changes.pop("fine_tune", {}), "head": head | changes.pop("head", {})}
+    params = Params(**{"mode": "fine_tune", "epochs": 2, **FAST, **sections, **changes})
+    runtime.prepare(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    result = fine_tuning.fit(params, backbone, session(seed), folder)
+    result.model.save(folder)
+    return result
+
+
+def head_on_features(kind: str = "logistic", **changes: Any) -> Any:
+    """A head of a type on features that are extracted with these changes: a `Classifier`."""
+    from darkroom.train import features
+
+    backbone = extracted(**changes)
+    head = {"type": kind, "hidden": [16], "dropout": 0.0, "C": [3.0], "neighbours": [5], "leaf": [5], "trees": [10]}
+    return features.fit(Params(mode="head", head=head, epochs=5, **FAST), backbone, session()).model
+
+
+def from_scratch(work: Any, **changes: Any) -> Any:
+    """Train a network on the pictures of the current folder's splits (see `scratch_params`): a `Result`."""
+    from darkroom.core import runtime
+    from darkroom.train import scratch
+
+    runtime.prepare(work.seed)
+    return scratch.fit(scratch_params(**changes), work)
+
+
+def untrained(
+    name: str, classes: list[str] = CLASSES, color: str = "grey", size: tuple[int, int] = (28, 28), seed: int = 3
+) -> Any:
+    """A network with random weights: a `Classifier`."""
+    import keras
+
+    from darkroom.models import networks
+    from darkroom.models.classifier import Classifier
+
+    keras.utils.set_random_seed(seed)
+    settings = {"name": name, "image_size": list(size), "color": color, "activation": None}
+    return Classifier(model_spec(settings, classes), networks.build(settings, len(classes)), None)
+
+
+def model_spec(head: dict[str, Any], classes: list[str] = CLASSES, **changes: Any) -> ModelSpec:
+    """The specification of a network from scratch with these settings, apart from the changes."""
+    if "backbone" not in changes:
+        changes["backbone"] = BackboneSpec(backbone=None, image_size=tuple(head["image_size"]))
+    common = {"layers": (), "tuned": None, "features": None, "temperature": 1.0, "epoch": 1}
+    return ModelSpec(**{"head": head, "classes": tuple(classes), **common, **changes})
+
+
+def small_features(project: Path, labels: list[str] | None = None) -> tuple[Any, Any, list[str]]:
+    """Every eighth training and validation feature of the small project, of all classes or some; and the classes."""
+    import numpy as np
+
+    from darkroom.models.inputs import Features, Held
+
+    result = []
+    for part in ("train", "val"):
+        inputs = Features(project / "data/features", part, ["block3_pool"])
+        classes = labels or sorted(set(inputs.labels))
+        rows = np.flatnonzero(np.isin(inputs.labels, classes))
+        result.append(Held(np.ascontiguousarray(inputs.rows(rows)[:, ::8]), inputs, rows))
+    return (*result, classes)
+
+
+def fitted_head(data: Any, seed: int = 1, log: Any = lambda *_: None, **changes: Any) -> Any:
+    """Train a small head (see `head_params`) on (train, val, classes): its settings, the head, and its history."""
+    from darkroom.core import runtime
+    from darkroom.train.features import fit_head
+
+    runtime.prepare(seed)
+    return fit_head(head_params(**changes), *data, session(seed, log))

@@ -1,120 +1,197 @@
-"""The whole pipeline through DVC, in clones, on real pictures."""
+"""The graph in dvc.yaml: its code dependencies, what a change reruns, and DVC's commands on it.
+
+Most tests run on stages that take no time (see tests/helpers/cheap.py): DVC's part is the same.
+"""
 
 import ast
 import json
 import shutil
-import sqlite3
 
+import mlflow
 import pytest
 import yaml
+from dvc.repo import Repo
 
-from darkroom.core.files import read_csv
-from darkroom.core.params import STAGES
-from darkroom.images.decode import decode
-from tests.helpers.pictures import save
-from tests.helpers.project import ROOT, commit, run
+from darkroom.pipeline.params import STAGES
+from tests.helpers.project import ROOT, commit, identify, repro, run, set_param, set_params
 
-
-TEMPLATES = {"evaluate": ["evaluation/report.html"], "export": ["exports/model_card.md"]}
+UNTRACKED = {"pipeline", "tracking"}  # rooms that change no output
 
 
-def imported(script):
-    """The project's files that a script imports, directly or not; tracking is left out."""
-    seen, todo = set(), [script]
+def graph():
+    return yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+def imported_rooms(script):
+    """The rooms of the modules that a script imports, directly or not, anywhere in their code."""
+    rooms, seen, todo = set(), set(), [script]
     while todo:
         file = todo.pop()
-        if file in seen or file.name == "tracking.py":
+        if file in seen or not file.exists():
             continue
         seen.add(file)
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Import):
-                assert not any(name.name.startswith("stages") for name in node.names), "write: from stages… import …"
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("stages"):
-                module = ROOT / node.module.replace(".", "/")
-                candidates = [module / f"{name.name}.py" for name in node.names] + [module.with_suffix(".py")]
-                todo += [candidate for candidate in candidates if candidate.exists()]
-    return seen
+                assert not any(name.name.startswith("darkroom") for name in node.names), "write: from darkroom… import"
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("darkroom."):
+                assert node.level == 0
+                room = node.module.split(".")[1]
+                if room not in UNTRACKED:
+                    rooms.add(room)
+                    module = ROOT / node.module.replace(".", "/")
+                    todo += [module.with_suffix(".py"), *(module / f"{name.name}.py" for name in node.names)]
+    return rooms
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_listed_code_equals_the_imports(stage):
-    listed = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][stage]["deps"]
-    code = {name for name in listed if name.startswith("stages/")}
-    expected = {path.relative_to(ROOT).as_posix() for path in imported(ROOT / f"stages/{stage}.py")}
-    assert code == expected | {f"stages/common/{name}" for name in TEMPLATES.get(stage, ())}
-    assert listed == list(dict.fromkeys(listed))
+    deps = graph()[stage]["deps"]
+    code = {name for name in deps if name.startswith(("stages/", "darkroom/"))}
+    rooms = imported_rooms(ROOT / f"stages/{stage}.py")
+    assert code == {f"stages/{stage}.py", *(f"darkroom/{room}" for room in rooms)}
+    assert deps == list(dict.fromkeys(deps))
 
 
-def test_a_run_leaves_nothing_for_git_but_the_lock(copy):
+def changed_dependencies(folder):
+    """Stage to its changed dependencies, as `dvc status` lists them; of params.yaml, the keys."""
+    with Repo(str(folder)) as repository:
+        status = repository.status()
+    changed = {}
+    for stage, entries in status.items():
+        deps = {name: state for entry in entries for name, state in entry.get("changed deps", {}).items()}
+        keys = set(deps.pop("params.yaml", {}))
+        changed[stage.rpartition(":")[2]] = set(deps) | keys
+    return changed
+
+
+def test_a_stage_depends_on_its_own_params_and_code(cheap_copy):
+    """Every section, every script and every room changes at once, a room by a new file."""
+    content = yaml.safe_load((cheap_copy / "params.yaml").read_text())
+    for section in content.values():
+        section["added"] = 1
+    (cheap_copy / "params.yaml").write_text(yaml.safe_dump(content))
+    for room in (cheap_copy / "darkroom").iterdir():
+        if room.is_dir():
+            (room / "added.py").touch()
+    for script in (cheap_copy / "stages").glob("*.py"):
+        script.write_text(script.read_text() + "# reworded\n")
+    changed = changed_dependencies(cheap_copy)
+    expected = {stage: {f"stages/{stage}.py", "base", stage} for stage in STAGES}
+    for stage in STAGES:
+        expected[stage] |= {f"darkroom/{room}" for room in imported_rooms(ROOT / f"stages/{stage}.py")}
+    assert {stage: {name.removesuffix(".added") for name in names} for stage, names in changed.items()} == expected
+
+
+def test_a_change_reruns_the_stage_and_what_follows_and_nothing_else(cheap_copy):
+    for key, value, stages in (
+        ("tracking.experiment", "another", []),
+        ("export.check_pictures", 10, ["export"]),
+        ("train.head.dropout", 0.4, ["train", "evaluate", "export"]),
+        ("extract.layers", ["block3_pool"], ["extract", "train", "evaluate", "export"]),
+        ("base.seed", 7, list(STAGES)),
+    ):
+        set_param(cheap_copy, key, value)
+        assert repro(cheap_copy) == stages, key
+
+
+def test_reworded_code_reruns_only_the_stages_that_use_it(cheap_copy):
+    """Their outputs stay the same, so what follows is up to date."""
+    for room in ("tracking", "pipeline", "commands"):
+        (cheap_copy / "darkroom" / room / "added.py").touch()
+    assert repro(cheap_copy) == []
+    (cheap_copy / "darkroom/drawing/added.py").touch()
+    (cheap_copy / "darkroom/backbones/weights.py").write_text("# reworded\n")
+    assert repro(cheap_copy) == ["download", "augment", "extract", "train", "evaluate", "export"]
+
+
+def test_weights_of_ones_own_are_a_dependency_that_git_never_sees(cheap_copy):
+    (cheap_copy / "data/weights/another").mkdir(parents=True)
+    (cheap_copy / "data/weights/another/file.h5").write_bytes(b"weights")
+    assert changed_dependencies(cheap_copy) == {"extract": {"data/weights"}}
+    assert run("git", "status", "--porcelain", cwd=cheap_copy).stdout == ""
+
+
+def test_an_added_picture_is_noticed(cheap_copy):
+    (cheap_copy / "data/incoming/Coat/another.png").write_text("another")
+    assert repro(cheap_copy, "split") == ["download", "split"]
+    assert json.loads((cheap_copy / "reports/dataset.json").read_text())["classes"]["Coat"] == 4
+
+
+def test_nothing_runs_twice(cheap_copy):
+    assert repro(cheap_copy) == []
+    assert run("dvc", "status", cwd=cheap_copy).stdout.strip() == "Data and pipelines are up to date."
+
+
+def test_a_run_leaves_nothing_for_git_but_the_lock(cheap_copy):
     """No picture, weight, run or report is ever offered to git."""
-    set_param(copy, "train.head.dropout", 0.25)
-    repro(copy)
-    changed = run("git", "status", "--porcelain", "--untracked-files=all", cwd=copy).stdout.split()
+    set_param(cheap_copy, "base.seed", 7)
+    repro(cheap_copy)
+    changed = run("git", "status", "--porcelain", "--untracked-files=all", cwd=cheap_copy).stdout.split()
     assert changed == ["M", "dvc.lock", "M", "params.yaml"]
-    tracked = run("git", "ls-files", cwd=copy).stdout.splitlines()
-    assert [name for name in tracked if name.startswith(("data/", "models/", "exports/", "reports/", "mlruns/"))] == [
-        "data/incoming/.gitkeep",
-        "data/weights/.gitkeep",
-    ]
-    assert list((copy / "mlartifacts").iterdir())
+    tracked = run("git", "ls-files", cwd=cheap_copy).stdout.splitlines()
+    outputs = ("data/", "models/", "exports/", "reports/", "mlruns/", "mlartifacts/")
+    assert [name for name in tracked if name.startswith(outputs)] == ["data/incoming/.gitkeep", "data/weights/.gitkeep"]
 
 
-def test_nothing_runs_twice(copy):
-    assert repro(copy) == []
-    assert run("dvc", "status", cwd=copy).stdout.strip() == "Data and pipelines are up to date."
-
-
-# What each change reruns. A stage whose inputs come out the same does not run: that is DVC's part. What changes of
-# extract and train rerun is in tests/test_modes.py.
-RERUNS = [
-    ("tracking.experiment", "another", []),
-    ("export.check_pictures", 10, ["export"]),
-    ("evaluate.mistakes", 6, ["evaluate"]),
-    ("augment.target", 45, ["augment", "extract", "train", "evaluate", "export"]),
-    ("split.fold", 2, ["split"]),
-    ("download.on_bad", "fail", ["download"]),
-    ("base.seed", 7, list(STAGES)),
-]
-
-
-def test_a_change_reruns_what_it_must_and_nothing_else(copy):
-    for key, value, stages in RERUNS:
-        set_param(copy, key, value)
-        assert repro(copy) == stages, key
-
-
-def test_a_picture_that_is_added_is_noticed(copy):
-    source = sorted((copy / "data/incoming/Coat").iterdir())[0]
-    before = json.loads((copy / "reports/dataset.json").read_text())["classes"]["Coat"]
-    shutil.copy(source, copy / "data/incoming/Coat/the same again.png")
-    assert repro(copy) == ["download", "export"]  # it is left out, so nothing else changes but what the card says
-    save(copy / "data/incoming/Coat/another.png", decode(source)[::-1])
-    assert repro(copy, "split") == ["download", "split"]
-    assert json.loads((copy / "reports/dataset.json").read_text())["classes"]["Coat"] == before + 1
-
-
-def test_dvcs_commands_show_what_they_should(copy):
-    assert "reports/metrics.json" in run("dvc", "metrics", "show", cwd=copy).stdout
-    dag = run("dvc", "dag", "--dot", cwd=copy).stdout
+def test_dvc_shows_the_metrics_the_graph_and_the_plots(project, cheap_copy):
+    assert "reports/metrics.json" in run("dvc", "metrics", "show", cwd=cheap_copy).stdout
+    dag = run("dvc", "dag", "--dot", cwd=cheap_copy).stdout
     assert '"download" -> "split"' in dag.replace("stages:", "")
-    run("dvc", "plots", "show", cwd=copy)
-    page = (copy / "dvc_plots/index.html").read_text()
+    run("dvc", "plots", "show", cwd=project)
+    page = (project / "dvc_plots/index.html").read_text()
     for title in ("Loss", "Accuracy", "Confusion matrix", "F1 of each class", "mistakes.png"):
         assert title in page, title
 
 
-def test_two_experiments_stand_side_by_side(copy):
-    """One by `dvc exp run` with a name, and the one that was there: in DVC and in MLflow."""
-    import mlflow
-
-    said = run("dvc", "exp", "run", "-n", "try", "-S", "train.head.dropout=0.3", cwd=copy).stdout
-    assert [line for line in said.splitlines() if line.startswith("Running stage")] == [
-        f"Running stage '{stage}':" for stage in ("train", "evaluate", "export")
-    ]
-    assert "train.head.dropout" in run("dvc", "params", "diff", cwd=copy).stdout
-    table = run("dvc", "exp", "show", "--csv", cwd=copy).stdout
+def test_two_experiments_stand_side_by_side(cheap_copy):
+    ran = repro_experiment(cheap_copy, "-n", "try", "-S", "train.head.dropout=0.3")
+    assert ran == ["train", "evaluate", "export"]
+    assert "train.head.dropout" in run("dvc", "params", "diff", cwd=cheap_copy).stdout
+    table = run("dvc", "exp", "show", "--csv", cwd=cheap_copy).stdout
     assert "try" in table
     assert "accuracy" in table.splitlines()[0]
+
+
+def repro_experiment(folder, *arguments):
+    """Run `dvc exp run`; the stages that ran, in order."""
+    output = run("dvc", "exp", "run", *arguments, cwd=folder).stdout
+    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")]
+
+
+def test_an_experiment_in_a_temporary_folder_gets_pictures_that_dvc_keeps(cheap_copy):
+    """`dvc exp run --temp` works on a copy below .dvc/tmp."""
+    run("git", "rm", "-q", "--cached", "data/incoming/.gitkeep", cwd=cheap_copy)
+    (cheap_copy / "data/incoming/.gitkeep").unlink()
+    run("dvc", "add", "-q", "data/incoming", cwd=cheap_copy)
+    assert repro(cheap_copy) == ["download"]
+    commit(cheap_copy, "pictures are versioned")
+    ran = repro_experiment(cheap_copy, "--temp", "-n", "aside", "-S", "train.head.dropout=0.4")
+    assert ran == ["train", "evaluate", "export"]
+
+
+@pytest.mark.full
+def test_all_folds_as_experiments(cheap_copy):
+    """The README's way through a cross-validation."""
+    set_params(cheap_copy, {"split.method": "kfold", "split.folds": 2})
+    for fold in (1, 2):
+        ran = repro_experiment(cheap_copy, "-n", f"fold-{fold}", "-S", f"split.fold={fold}")
+        assert ran == list(STAGES[1:])
+    table = run("dvc", "exp", "show", "--csv", cwd=cheap_copy).stdout
+    assert "fold-1" in table
+    assert "fold-2" in table
+
+
+def test_a_real_experiment_is_recorded_beside_the_first_run(copy):
+    """In a temporary folder, which shares the cache of features and MLflow's store with the project."""
+    identify(copy)
+    pictures = [word for label in class_folders(copy) for word in ("-C", f"data/incoming/{label}")]
+    changes = ("train.head.dropout=0.3", "evaluate.bootstrap=50", "evaluate.grad_cam=0", "export.formats=[onnx]")
+    settings = [word for change in changes for word in ("-S", change)]
+    assert repro_experiment(copy, "--temp", "-n", "try", *pictures, *settings) == ["train", "evaluate", "export"]
+    run("dvc", "exp", "apply", "try", cwd=copy)
+    changed = run("git", "status", "--porcelain", "--untracked-files=all", cwd=copy).stdout.split()
+    assert changed == ["M", "dvc.lock", "M", "params.yaml"]
+    assert list((copy / "mlartifacts").iterdir())
 
     client = mlflow.MlflowClient(f"sqlite:///{copy / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("darkroom")
@@ -122,80 +199,48 @@ def test_two_experiments_stand_side_by_side(copy):
     assert (new.data.params["train.head.dropout"], old.data.params["train.head.dropout"]) == ("0.3", "0.5")
     assert (new.info.run_name, old.info.run_name) == ("try", "VGG16 block3_pool + dense")
     assert new.data.tags["dvc_experiment"] == "try"
-    for run_, accuracy in ((new, json.loads((copy / "reports/metrics.json").read_text())["accuracy"]), (old, None)):
-        assert run_.info.status == "FINISHED"
-        assert accuracy in (None, pytest.approx(run_.data.metrics["test_accuracy"]))
-        curve = client.get_metric_history(run_.info.run_id, "val_loss")
-        assert [point.step for point in curve] == list(range(1, int(run_.data.metrics["epochs"]) + 1))
-        assert {"train_seconds", "evaluate_seconds", "export_seconds", "test_macro_f1"} <= set(run_.data.metrics)
-        assert {"git_commit", "data.features.md5", "model_sha256"} <= set(run_.data.tags)
-        assert sorted(item.context for item in inputs(run_)) == ["test", "training", "validation"]
-        pictures = [file.path for file in client.list_artifacts(run_.info.run_id, "evaluation/plots")]
-        assert "evaluation/plots/confusion.png" in pictures
+    assert new.data.metrics["test_accuracy"] == json.loads((copy / "reports/metrics.json").read_text())["accuracy"]
+    lock = yaml.safe_load((copy / "dvc.lock").read_text())["stages"]["train"]["deps"]
+    recorded = next(entry["md5"] for entry in lock if entry["path"] == "data/features")
+    for logged in (new, old):
+        assert logged.info.status == "FINISHED"
+        curve = client.get_metric_history(logged.info.run_id, "val_loss")
+        assert [point.step for point in curve] == list(range(1, int(logged.data.metrics["epochs"]) + 1))
+        assert {"train_seconds", "evaluate_seconds", "export_seconds", "test_macro_f1"} <= set(logged.data.metrics)
+        assert {"git_commit", "model_sha256"} <= set(logged.data.tags)
+        assert logged.data.tags["data.features.md5"] == recorded
+        assert sorted(data_contexts(logged)) == ["test", "training", "validation"]
+        plots = [file.path for file in client.list_artifacts(logged.info.run_id, "evaluation/plots")]
+        assert "evaluation/plots/confusion.png" in plots
     assert new.data.tags["model_sha256"] == json.loads((copy / "reports/train.json").read_text())["model_sha256"]
 
 
-def inputs(run_):
-    from types import SimpleNamespace
-
-    return [
-        SimpleNamespace(context=tag.value)
-        for item in run_.inputs.dataset_inputs
-        for tag in item.tags
-        if tag.key == "mlflow.data.context"
-    ]
+def class_folders(folder):
+    return sorted(path.name for path in (folder / "data/incoming").iterdir() if path.is_dir())
 
 
-def test_an_experiment_in_a_temporary_folder_shares_cache_and_store(copy):
-    """`dvc exp run --temp` works on a copy below .dvc/tmp; its pictures come from DVC, its features from the cache."""
-    run("git", "rm", "-q", "--cached", "data/incoming/.gitkeep", cwd=copy)
-    (copy / "data/incoming/.gitkeep").unlink()
-    run("dvc", "add", "-q", "data/incoming", cwd=copy)
-    commit(copy, "pictures are versioned")
-    repro(copy)
-    commit(copy, "run on them")
-    said = run("dvc", "exp", "run", "--temp", "-n", "aside", "-S", "train.head.dropout=0.4", cwd=copy).stdout
-    assert "Running stage 'train'" in said
-    assert "Running stage 'extract'" not in said
-    with sqlite3.connect(copy / "mlflow.db") as store:
-        assert ("aside",) in store.execute("select name from runs").fetchall()
+def data_contexts(logged):
+    """What an MLflow run used its data sets for."""
+    return [tag.value for data in logged.inputs.dataset_inputs for tag in data.tags if tag.key == "mlflow.data.context"]
 
 
-def test_what_one_clone_pushes_another_pulls_and_computes_nothing(copy, tmp_path):
+def test_a_pushed_run_is_pulled_and_not_computed_again(cheap_copy, tmp_path):
     """The README's way to share: a folder as the DVC remote, data and results through it, code through git."""
-    run("dvc", "remote", "add", "-d", "team", str(tmp_path / "remote"), cwd=copy)
-    commit(copy, "a remote")
-    run("dvc", "push", cwd=copy)
-    other = tmp_path / "elsewhere/darkroom"
-    run("git", "clone", "-q", str(copy), str(other), cwd=tmp_path)
-    shutil.copytree(copy / "data/incoming", other / "data/incoming", dirs_exist_ok=True)
-    run("dvc", "pull", cwd=other)
-    assert repro(other) == []
-    for name in ("reports/metrics.json", "models/head.weights.h5", "data/features/test.csv"):
-        assert (other / name).read_bytes() == (copy / name).read_bytes()
-
-
-@pytest.mark.full
-def test_all_folds_as_experiments(copy):
-    """The README's way through a cross-validation."""
-    for key, value in (("user.name", "Test"), ("user.email", "test@localhost")):
-        run("git", "config", key, value, cwd=copy)  # DVC keeps an experiment as a commit
-    set_param(copy, "split.method", "kfold")
-    set_param(copy, "split.folds", 2)
-    tested = []
-    for fold in (1, 2):
-        run("dvc", "exp", "run", "-n", f"fold-{fold}", "-S", f"split.fold={fold}", cwd=copy)
-        rows = read_csv(copy / "reports/split.csv")
-        tested.append({row["picture"] for row in rows if row["split"] == "test"})
-    assert tested[0] == tested[1]
-    table = run("dvc", "exp", "show", "--csv", cwd=copy).stdout
-    assert "fold-1" in table
-    assert "fold-2" in table
+    run("dvc", "remote", "add", "-d", "team", str(tmp_path / "remote"), cwd=cheap_copy)
+    commit(cheap_copy, "a remote")
+    run("dvc", "push", cwd=cheap_copy)
+    clone = tmp_path / "elsewhere/darkroom"
+    run("git", "clone", "-q", str(cheap_copy), str(clone), cwd=tmp_path)
+    shutil.copytree(cheap_copy / "data/incoming", clone / "data/incoming", dirs_exist_ok=True)
+    run("dvc", "pull", cwd=clone)
+    assert repro(clone) == []
+    for name in ("reports/metrics.json", "models/head.weights.h5", "data/features/train.csv"):
+        assert (clone / name).read_bytes() == (cheap_copy / name).read_bytes()
 
 
 @pytest.mark.full
 def test_a_clone_at_another_path_writes_the_same_lock(project, copy, tmp_path):
-    """Another path, another minute, empty caches: the same bytes; from scratch too."""
+    """Another path, another minute, empty caches, a process for each stage: the same bytes; from scratch too."""
     folder = tmp_path / "a/longer path/darkroom"
     folder.parent.mkdir(parents=True)
     run("git", "clone", "-q", str(project), str(folder), cwd=tmp_path)

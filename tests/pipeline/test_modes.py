@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from darkroom.core.files import read_csv
-from darkroom.inference.formats import FILES
+from darkroom.inference.formats import FORMATS
 from tests.helpers.project import repro, run, set_param
 
 TRAINED = ["train", "evaluate", "export"]
@@ -99,7 +99,7 @@ NOT_IN_8_BITS = ("k-nn", "tree", "forest", "mini_vggnet")
 
 def formats_of(name):
     """Two that differ from the next mode's: by turns all of them, for each kind of training."""
-    kinds, turn = list(FILES), list(MODES).index(name)
+    kinds, turn = list(FORMATS), list(MODES).index(name)
     chosen = [kinds[turn % len(kinds)], kinds[(turn + 2) % len(kinds)]]
     return [kind for kind in chosen if kind != "litert_int8" or name not in NOT_IN_8_BITS]
 
@@ -139,7 +139,7 @@ def test_a_mode_runs_whole(project, tmp_path, name):
         assert exported[kind]["same_as_evaluated"] >= 0.9
         if changes.get("train.head.type") not in ("knn", "tree", "forest"):  # there a vote may move as a whole
             assert exported[kind]["within"] <= (0.5 if kind == "litert_int8" else 1e-4)
-    assert {FILES[kind] for kind in formats} | {"classes.json", "MODEL_CARD.md"} == {
+    assert {FORMATS[kind].file for kind in formats} | {"classes.json", "MODEL_CARD.md"} == {
         path.name for path in (folder / "exports").iterdir()
     }
     if changes.get("train.calibration") == "none":

@@ -246,7 +246,7 @@ MIRRORED = """
     from tests.test_training import scratch, session
     keras.layers.Dropout.call = lambda self, inputs, training=False: inputs  # each device would draw its own
     runtime.prepare(1)
-    with runtime.placed("mirrored" if devices > 1 else "none", None):
+    with runtime.device_scope("mirrored" if devices > 1 else "none", None):
         model, history = scratch(session(), batch_size=batch, **changes)
     print("RESULT", json.dumps([history, [float(abs(array).sum()) for array in model.head.get_weights()]]))
 """
@@ -276,10 +276,10 @@ def test_two_devices_come_to_what_one_does(tuning, network, near):
 def test_a_device_that_is_not_there_is_named(tuning):
     with (
         pytest.raises(UserError, match=r"train.device is gpu:7, but this machine has cpu:0"),
-        runtime.placed("none", "gpu:7"),
+        runtime.device_scope("none", "gpu:7"),
     ):
         pass
-    with runtime.placed("none", "cpu:0"):
+    with runtime.device_scope("none", "cpu:0"):
         assert scratch(session(), epochs=1)[1]["val_loss"]
 
 

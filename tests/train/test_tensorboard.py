@@ -26,7 +26,7 @@ from darkroom.models.inputs import Held, Pictures
 from darkroom.train import loop, tensorboard
 from stages import train
 from tests.helpers.pictures import CLASSES
-from tests.train.test_fine_tune import extracted, tuned
+from tests.helpers.training import extracted, tuned
 
 FIGURES = ["accuracy", "learning_rate", "loss"]
 LAYERS = {  # of mini_vggnet, that give something else than they are given
@@ -223,7 +223,7 @@ def test_reduced_precision_and_no_numbers(workspace):
 
 def test_on_several_devices(tuning):
     """A mirrored model is looked into like any other."""
-    with runtime.placed("mirrored", None):
+    with runtime.device_scope("mirrored", None):
         _, history = scratch("0" * 24, epochs=1, network="dense")
     curves_are(history, tuning / "logs/training-00000000")
     assert layers_of(read(tuning / "logs/training-00000000/validation")) == {"scale", "dense_1", "dense_2", "logits"}

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from darkroom.core.errors import UserError
+from darkroom.core.params import parse_yaml
 from darkroom.core.paths import RAW, SPLIT
 from darkroom.images.folders import PARTS
 
@@ -70,7 +69,7 @@ def read(revision: str) -> Version:
 def _locked(recorded: Any) -> tuple[str | None, str | None]:
     """The md5 of data/raw, and of data/split unless it is older: a killed or partial `dvc repro` leaves such a one."""
     try:
-        stages = yaml.safe_load(recorded.read_text("dvc.lock"))["stages"]
+        stages = parse_yaml(recorded.read_text("dvc.lock"), "dvc.lock")["stages"]
     except FileNotFoundError:
         return None, None
 

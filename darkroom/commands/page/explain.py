@@ -1,4 +1,4 @@
-"""What a person is shown of one picture: what it is taken for, and what speaks for it."""
+"""One picture on the page: its most probable classes, and the heat map of a class."""
 
 import base64
 import io
@@ -8,72 +8,74 @@ import numpy as np
 
 from darkroom.images.decode import decode
 from darkroom.inference.formats import Exported
-from darkroom.inference.predictor import LONGEST, probabilities
+from darkroom.inference.predictor import MAX_SIDE, probabilities
 
 if TYPE_CHECKING:
     from darkroom.evaluate.grad_cam import Explainer
 
-LARGEST = 50_000_000  # pixels of a picture
-SIDES = (320, 640)  # pixels that the longer side of what is shown has at least and at most
-CLASSES = 10  # at most
+MAX_PIXELS = 50_000_000  # of a picture
+SIDES = (320, 640)  # pixels: limits of the longer side of the picture on the page
+CLASSES = 10  # shown at most
 
 
-def look(data: bytes, exported: Exported, explainer: "Explainer | None", number: int | None = None) -> dict[str, Any]:
-    """What the model says of a picture file.
+def explain(
+    data: bytes, exported: Exported, explainer: "Explainer | None", number: int | None = None
+) -> dict[str, Any]:
+    """Classify a picture file and explain the result.
 
     Args:
-        data: its bytes.
-        exported: what predicts.
-        explainer: what makes heat maps, or None.
-        number: of the class whose heat map is wanted; the most probable one's if None.
+        data: the file's bytes.
+        exported: the model.
+        explainer: makes heat maps, or None.
+        number: the class of the heat map; the most probable one if None.
 
     Returns:
         `top` (label, probability and number of each class, the most probable first), `picture` and `overlay` as data
-        URLs (the second None where there is no heat map).
+        URLs (`overlay` is None without an explainer).
 
     Raises:
-        UserError: it is not a picture that can be read, or too much for the model.
+        UserError: the file is not a readable picture, or is too large for the model.
     """
-    pixels = decode(data, max_pixels=LARGEST, max_side=LONGEST)
+    pixels = decode(data, max_pixels=MAX_PIXELS, max_side=MAX_SIDE)
     row = probabilities(exported, pixels[None])[0]
-    order = [int(place) for place in np.argsort(-row, kind="stable")[:CLASSES]]
+    numbers = [int(place) for place in np.argsort(-row, kind="stable")[:CLASSES]]
     shown, overlay = resized(pixels), None
     if explainer:
-        from darkroom.evaluate.grad_cam import overlay as laid_over
+        from darkroom.evaluate.grad_cam import overlay as blend
 
-        # A large picture would take gigabytes here, and maps are smaller than what is shown.
-        heat = explainer.heat(min(pixels, shown, key=np.size), order[0] if number is None else number)
-        overlay = data_url(laid_over(shown, enlarged(heat, shown.shape)))
+        # Grad-CAM of a large picture would take gigabytes, and heat maps are smaller than the picture shown anyway.
+        heat = explainer.heat(min(pixels, shown, key=np.size), numbers[0] if number is None else number)
+        overlay = data_url(blend(shown, enlarged(heat, shown.shape)))
     return {
-        "top": [{"label": exported.classes[i], "probability": float(row[i]), "number": i} for i in order],
+        "top": [{"label": exported.classes[i], "probability": float(row[i]), "number": i} for i in numbers],
         "picture": data_url(shown),
         "overlay": overlay,
     }
 
 
 def resized(pixels: np.ndarray) -> np.ndarray:
-    """A picture made small enough for a page; a tiny one has its pixels repeated, so that they can be seen."""
+    """Shrink a large picture for the page; repeat the pixels of a tiny one to make them visible."""
     from PIL import Image
 
-    least, most = SIDES
+    smallest, largest = SIDES
     height, width = pixels.shape[:2]
-    times = -(-least // max(height, width))
+    times = -(-smallest // max(height, width))
     if times > 1:
         return pixels.repeat(times, axis=0).repeat(times, axis=1)
     image = Image.fromarray(pixels)
-    image.thumbnail((most, most), Image.Resampling.BOX)
+    image.thumbnail((largest, largest), Image.Resampling.BOX)
     return np.asarray(image)
 
 
 def enlarged(heat: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Heat (height, width), 0 to 1, as large as a picture of `shape`."""
+    """Enlarge heat (height, width), 0 to 1, to the size of a picture of `shape`."""
     from PIL import Image
 
     return np.asarray(Image.fromarray(heat).resize((shape[1], shape[0]), Image.Resampling.BILINEAR))
 
 
 def data_url(pixels: np.ndarray) -> str:
-    """A picture as what a page's `img` takes for an address."""
+    """Encode a picture as a JPEG in a `data:` URL."""
     from PIL import Image
 
     stream = io.BytesIO()

@@ -1,4 +1,4 @@
-"""What a model says of pictures, written as it comes: a table for people, CSV and JSON for programs."""
+"""Write predictions as they come: a table for people, CSV and JSON for programs."""
 
 import csv
 import io
@@ -15,11 +15,11 @@ from tqdm import tqdm
 from darkroom.core.errors import UserError
 
 FORMATS = ("table", "json", "csv")
-READER_GONE = 141  # the exit code of whatever wrote into a pipe that nobody reads any more
+BROKEN_PIPE = 141  # the exit code of a program whose reader has left
 
 
-class Answer(NamedTuple):
-    """What the model says of a picture, the most probable classes first, or why there is nothing to say."""
+class Prediction(NamedTuple):
+    """The most probable classes of a picture, the most probable first, or the reason why there are none."""
 
     path: Path
     top: list[tuple[str, float]]
@@ -27,77 +27,80 @@ class Answer(NamedTuple):
 
 
 def write(
-    answers: Iterable[Answer], form: str, out: TextIO, paths: Sequence[Path], classes: Sequence[str], top: int
+    predictions: Iterable[Prediction], form: str, out: TextIO, paths: Sequence[Path], classes: Sequence[str], top: int
 ) -> int:
-    """Write answers to `out` in one of `FORMATS`, and on stderr a line for each picture that could not be read.
+    """Write predictions to `out` in one of `FORMATS`, and to stderr a line for each picture that could not be read.
 
     Args:
-        answers: one for each of `paths`.
-        form: table and csv are written row by row; json at the end.
-        out: a file name may be of any bytes; CSV has them as they are, JSON as an escape.
-        paths: all that will come, for the width of the table.
-        classes: all names, for the same.
-        top: how many classes each answer has.
+        predictions: one for each of `paths`.
+        form: table and csv are written row by row, json at the end.
+        out: file names may contain any bytes; CSV has them unchanged, JSON has them escaped.
+        paths: of all pictures, for the width of the table.
+        classes: all class names, for the same.
+        top: number of classes in each prediction.
 
     Returns:
-        How many pictures could not be read.
+        The number of pictures that could not be read.
     """
     if isinstance(out, io.TextIOWrapper):
         out.reconfigure(encoding="utf-8", errors="backslashreplace" if form == "json" else "surrogateescape")
-    failed: list[Answer] = []
-    noted = _noted(answers, failed)
+    failed: list[Prediction] = []
+    reported = _report_errors(predictions, failed)
     try:
         if form == "json":
-            print(json.dumps([_entry(one) for one in noted], indent=2, ensure_ascii=False), file=out, flush=True)
+            print(json.dumps([_entry(item) for item in reported], indent=2, ensure_ascii=False), file=out, flush=True)
         elif form == "csv":
-            _csv(noted, out, top)
+            _csv(reported, out, top)
         else:
-            _table(noted, out, paths, classes)
-    except BrokenPipeError:  # the reader has seen enough, as `head` does; Python would write once more at its end
+            _table(reported, out, paths, classes)
+    except BrokenPipeError:  # the reader has left, as `head` does; without this Python would flush again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
-        sys.exit(READER_GONE)
+        sys.exit(BROKEN_PIPE)
     return len(failed)
 
 
-def _noted(answers: Iterable[Answer], failed: list[Answer]) -> Iterator[Answer]:
-    """Pass answers on, keep those in `failed` that say why there is none."""
-    for one in answers:
-        if one.error:
-            tqdm.write(f"predict: {_shown(one.path)}: {one.error}", file=sys.stderr)  # above the bar, if there is one
-            failed.append(one)
-        yield one
+def _report_errors(predictions: Iterable[Prediction], failed: list[Prediction]) -> Iterator[Prediction]:
+    """Yield all predictions; print those that failed to stderr and collect them in `failed`."""
+    for item in predictions:
+        if item.error:
+            tqdm.write(f"predict: {_printable(item.path)}: {item.error}", file=sys.stderr)  # above a progress bar
+            failed.append(item)
+        yield item
 
 
-def _entry(one: Answer) -> dict[str, Any]:
-    if one.error:
-        return {"path": str(one.path), "error": str(one.error)}
-    named = [{"label": label, "probability": probability} for label, probability in one.top]
-    return {"path": str(one.path), **named[0], "top": named}
+def _entry(item: Prediction) -> dict[str, Any]:
+    if item.error:
+        return {"path": str(item.path), "error": str(item.error)}
+    top = [{"label": label, "probability": probability} for label, probability in item.top]
+    return {"path": str(item.path), **top[0], "top": top}
 
 
-def _csv(answers: Iterable[Answer], out: TextIO, top: int) -> None:
-    """The next classes are label_2 and so on."""
+def _csv(predictions: Iterable[Prediction], out: TextIO, top: int) -> None:
+    """Columns path, label, probability, label_2, probability_2, …, error."""
     writer = csv.writer(out, lineterminator="\n")
-    pairs = [(f"label_{place}", f"probability_{place}") for place in range(2, top + 1)]
+    pairs = [(f"label_{rank}", f"probability_{rank}") for rank in range(2, top + 1)]
     writer.writerow(["path", "label", "probability", *itertools.chain(*pairs), "error"])
-    for one in answers:
-        cells = itertools.chain(*one.top) if one.top else [""] * 2 * top
-        writer.writerow([one.path, *cells, one.error or ""])
+    for item in predictions:
+        cells = itertools.chain(*item.top) if item.top else [""] * 2 * top
+        writer.writerow([item.path, *cells, item.error or ""])
         out.flush()
 
 
-def _table(answers: Iterable[Answer], out: TextIO, paths: Iterable[Path], classes: Iterable[str]) -> None:
-    """What could not be read is not in it."""
-    wide = [max(map(len, ["picture", *map(_shown, paths)])), max(map(len, ["label", *map(_shown, classes)]))]
-    print(f"{'picture':{wide[0]}}  {'label':{wide[1]}}  probability  then", file=out, flush=True)
-    for one in answers:
-        if one.top:
-            (label, probability), *others = one.top
-            then = ", ".join(f"{_shown(name)} {value:.4f}" for name, value in others)
-            row = f"{_shown(one.path):{wide[0]}}  {_shown(label):{wide[1]}}  {probability:11.4f}  {then}"
+def _table(predictions: Iterable[Prediction], out: TextIO, paths: Iterable[Path], classes: Iterable[str]) -> None:
+    """Rows of the pictures that could be read."""
+    path_width = max(map(len, ["picture", *map(_printable, paths)]))
+    label_width = max(map(len, ["label", *map(_printable, classes)]))
+    print(f"{'picture':{path_width}}  {'label':{label_width}}  probability  then", file=out, flush=True)
+    for item in predictions:
+        if item.top:
+            (label, probability), *others = item.top
+            then = ", ".join(f"{_printable(name)} {value:.4f}" for name, value in others)
+            row = (
+                f"{_printable(item.path):{path_width}}  {_printable(label):{label_width}}  {probability:11.4f}  {then}"
+            )
             print(row.rstrip(), file=out, flush=True)
 
 
-def _shown(name: Path | str) -> str:
-    """A name without characters that would do something to a terminal, as `ls` shows it."""
+def _printable(name: Path | str) -> str:
+    """A name with control characters replaced by question marks, as `ls` shows it."""
     return "".join(character if character.isprintable() else "?" for character in str(name))

@@ -1,12 +1,13 @@
-"""Make a registered model's candidate its champion, if it is not worse than the present one on one validation set.
+"""Make a registered model's candidate its champion if it is not worse.
 
     python -m darkroom promote animals
 
-Both are loaded from MLflow's registry, as they would be served, and see this project's pictures of data/split/val. The
-candidate becomes the champion if its log loss there is not higher, and its accuracy not lower by more than chance
-(McNemar's test, p below 0.05): the log loss weighs every probability, and so tells more of few pictures than a count of
-right answers does. Where there is no champion yet, the candidate becomes it. One that was trained on another split than
-this is refused, since it may have learnt these pictures. The figures on test are shown and decide nothing.
+Both versions are loaded from MLflow's registry, as they would be served, and classify this project's pictures in
+data/split/val. The candidate becomes the champion if its log loss there is not higher and its accuracy not
+significantly lower (McNemar's test, p below 0.05). The log loss comes first because it uses every probability, and so
+tells more on few pictures than counts of right answers. Without a champion the candidate becomes it. A candidate that
+was trained on another split is refused, since it may have seen these pictures. Test metrics are shown for information
+only.
 
 Reads   data/split/val, MLflow
 Writes  the alias `champion` in MLflow
@@ -14,13 +15,13 @@ Writes  the alias `champion` in MLflow
 
 from typing import TYPE_CHECKING, Any
 
-from darkroom.commands.compare import paired
-from darkroom.commands.compare.paired import Interval, Paired
-from darkroom.commands.promote.validation import validated
+from darkroom.commands.promote.validation import Validated, validate
 from darkroom.core.errors import UserError
+from darkroom.core.metric_table import Estimate
 from darkroom.core.paths import SPLIT
+from darkroom.evaluate.statistics import SIGNIFICANT, Paired, mean_difference
 from darkroom.images.folders import listed
-from darkroom.tracking import registry, runs
+from darkroom.tracking import registry, tags
 from darkroom.tracking.store import connect
 
 if TYPE_CHECKING:
@@ -28,76 +29,90 @@ if TYPE_CHECKING:
 
 
 def main(name: str, anyway: bool) -> None:
-    """Measure both, print, decide, and set the alias."""
+    """Compare champion and candidate, and move the alias."""
     import mlflow
 
     connect()
-    candidate, champion = (registry.version(name, alias) for alias in (registry.CANDIDATE, registry.CHAMPION))
+    candidate, champion = (registry.version_by_alias(name, alias) for alias in (registry.CANDIDATE, registry.CHAMPION))
     if candidate is None:
         raise UserError(f"{name} has no version with the alias {registry.CANDIDATE}: export registers one.")
     if champion and champion.version == candidate.version:
         print(f"promote: version {candidate.version} of {name} is both candidate and champion already")
         return
     try:
-        refusal = judged(champion, candidate)
+        objection = compare(champion, candidate)
     except UserError as error:
-        refusal = str(error).rstrip(".")
-    if refusal and not anyway:
-        raise UserError(f"{refusal}: nothing is changed; --anyway makes version {candidate.version} the champion.")
-    if refusal:
-        print(f"{refusal}. Promoted anyway.")
+        objection = str(error).rstrip(".")
+    if objection and not anyway:
+        raise UserError(f"{objection}: nothing is changed; --anyway makes version {candidate.version} the champion.")
+    if objection:
+        print(f"{objection}. Promoted anyway.")
     mlflow.MlflowClient().set_registered_model_alias(name, registry.CHAMPION, candidate.version)
     print(f"promote: version {candidate.version} is the champion of {name}, models:/{name}@{registry.CHAMPION}")
 
 
-def judged(champion: "ModelVersion | None", candidate: "ModelVersion") -> str | None:
-    """Print what val and test say of the champion, if there is one, and the candidate; why the latter is to be refused.
+def compare(champion: "ModelVersion | None", candidate: "ModelVersion") -> str | None:
+    """Print the validation and test metrics of the champion, if there is one, and the candidate.
+
+    Returns:
+        The reason not to promote the candidate, if there is one.
 
     Raises:
-        UserError: they cannot be measured, or not be compared.
+        UserError: a version cannot be evaluated, or the two cannot be compared.
     """
-    rows = listed("val")
-    if not rows:
+    pictures = listed("val")
+    if not pictures:
         raise UserError(f"{SPLIT / 'val'} holds no pictures to compare on: give val a share in split.ratio.")
-    sides = [
-        validated(version, f"{alias:<9}  version {version.version:>2}", rows)
-        for alias, version in ((registry.CHAMPION, champion), (registry.CANDIDATE, candidate))
-        if version
+    versions = {alias: version for alias, version in (("champion", champion), ("candidate", candidate)) if version}
+    results = [
+        validate(version, f"{alias:<9}  version {version.version:>2}", pictures) for alias, version in versions.items()
     ]
-    print(f"Validation, {len(rows):,} pictures of {SPLIT / 'val'}:")
-    print("\n".join(side.validation() for side in sides))
-    here, refusal, new = runs.origin().get(runs.SPLIT_MD5), None, sides[-1]
-    if champion:
-        old = sides[0]
-        if here and old.split != here:
-            print(f"  {old.title}  was trained on another split than this: it may have learnt some of these pictures")
-        if set(old.classes) != set(new.classes):
-            raise UserError(
-                f"the champion knows the classes {', '.join(old.classes)}, the candidate {', '.join(new.classes)}."
-            )
-        pair, loss = Paired.of(old.right, new.right), paired.mean_difference(old.losses, new.losses)
-        print(f"  candidate - champion   accuracy {pair.difference.text('+')}, McNemar's p = {pair.p:.2g}")
-        print(f"                         log loss {loss.text('+')} (lower is better)")
-        refusal = refused(pair, loss)
-    if here and new.split != here:
-        refusal = "the candidate was trained on another split than this, and may have learnt some of these pictures"
-    print("Test, which decides nothing:")
-    print("\n".join(side.test() for side in sides))
-    if len({side.tested_on() for side in sides}) > 1:
-        print("  The test sets differ, so that these figures cannot be compared.")
-    return refusal
+    print(f"Validation, {len(pictures):,} pictures of {SPLIT / 'val'}:")
+    print("\n".join(result.validation() for result in results))
+    split, new = tags.provenance().get(tags.SPLIT_MD5), results[-1]
+    objection = against_champion(results[0], new, split) if champion else None
+    if split and new.split != split:
+        objection = "the candidate was trained on another split and may have seen some of these pictures"
+    print("Test, for information only:")
+    print("\n".join(result.test() for result in results))
+    if len({result.test_set() for result in results}) > 1:
+        print("  The test sets differ, so these metrics cannot be compared.")
+    return objection
 
 
-def refused(pair: Paired, loss: Interval) -> str | None:
-    """Why the second model must not take the place of the first; None if it may."""
-    if loss.value > 0:
-        return f"the candidate's log loss on val is higher by {loss.value:.2g}"
-    if pair.difference.value < 0 and pair.p < paired.SURE:
+def against_champion(old: Validated, new: Validated, split: str | None) -> str | None:
+    """Print how the candidate differs from the champion; return the reason not to promote it, if there is one.
+
+    Raises:
+        UserError: their classes differ.
+    """
+    if split and old.split != split:
+        print(f"  {old.title}  was trained on another split and may have seen some of these pictures")
+    if set(old.classes) != set(new.classes):
+        raise UserError(
+            f"the champion has the classes {', '.join(old.classes)}, the candidate {', '.join(new.classes)}."
+        )
+    pair, log_loss = Paired.of(old.right, new.right), mean_difference(old.log_losses, new.log_losses)
+    print(f"  candidate - champion   accuracy {pair.difference.text('+.4f')}, McNemar's p = {pair.p:.2g}")
+    print(f"                         log loss {log_loss.text('+.4f')} (lower is better)")
+    return worse(pair, log_loss)
+
+
+def worse(pair: Paired, log_loss: Estimate) -> str | None:
+    """In what respect the second model is worse than the first, if it is.
+
+    Args:
+        pair: right answers of both models.
+        log_loss: of the second model minus that of the first.
+    """
+    if log_loss.value > 0:
+        return f"the candidate's log loss on val is higher by {log_loss.value:.2g}"
+    if pair.difference.value < 0 and pair.p < SIGNIFICANT:
         return f"the candidate's accuracy on val is lower by {-pair.difference.value:.4f} (p = {pair.p:.2g})"
     return None
 
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    "name": {"metavar": "NAME", "help": "of a model in MLflow's registry"},
-    "--anyway": {"action": "store_true", "help": "promote the candidate even where it is worse"},
+    "name": {"metavar": "NAME", "help": "name of a model in MLflow's registry"},
+    "--anyway": {"action": "store_true", "help": "promote the candidate even if it is worse"},
 }

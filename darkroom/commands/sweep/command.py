@@ -1,12 +1,11 @@
-"""Search for a better head on the features that `extract` wrote, and write the best one as a recipe.
+"""Search for a better head on the extracted features, and write the best as a recipe.
 
-Optuna chooses the settings of each trial from what earlier ones came to; the figure is the log loss on validation after
-calibration. Trials of dense heads that lag behind are given up early. The test split is not read. A sweep that was
-killed goes on when the same command runs again, and several may work on the same one at a time. Every trial is a run in
-MLflow, below the run of the sweep.
+Optuna chooses the settings of each trial from the results of earlier ones, by the calibrated log loss on validation.
+Dense heads that lag behind are pruned early. The test split is not read. The same command resumes a sweep that was
+stopped or killed, and several processes may work on one sweep. Every trial is a run in MLflow, below the sweep's run.
 
 Reads   data/features (train and val), reports/extract.json, params.yaml
-Writes  recipes/NAME.yaml; beside it, git-ignored: the trials in .cache/training
+Writes  recipes/NAME.yaml; outside git, the trials in .cache/training
 """
 
 import logging
@@ -15,8 +14,8 @@ import time
 from typing import Any
 
 from darkroom.commands.sweep import results, search, study
-from darkroom.commands.sweep.runs import Record
-from darkroom.commands.sweep.trial import Data, outcome
+from darkroom.commands.sweep.runs import Recorder
+from darkroom.commands.sweep.trial import Data, evaluate
 from darkroom.core import runtime
 from darkroom.core.errors import UserError
 from darkroom.core.hashing import code_digest
@@ -28,109 +27,117 @@ from darkroom.models.inputs import Features
 from darkroom.pipeline import params
 from darkroom.tracking import store
 
-MADE_BY = ("name", "backbone", "weights", "image_size", "layers", "pooling")  # settings of extract
-
 
 def main(name: str, trials: int, minutes: float | None, seed: int | None, heads: str, force: bool) -> None:
-    """Check everything, go on with the trials that there are, and write the best one's recipe."""
-    ends = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
-    kinds = checked(name, trials, heads)
+    """Check everything, run the trials that are missing, and write the best one's recipe."""
+    deadline = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
+    head_types = checked(name, trials, heads)
     content = params.load()
     sections = params.check(content)
-    extracted = features(sections.extract)
+    spec = extracted(sections.extract)
     experiment = store.connect()
     runtime.prepare(sections.base.seed)
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # else it warns that every trial compiles a model anew
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns about every new model of a trial
     from darkroom.train import checkpoints
 
-    rows, val = (Features(FEATURES, part, extracted.layers) for part in ("train", "val"))
-    data = Data(rows, val, sorted(set(rows.labels)), sections.base.seed)
-    known: dict[str, Any] = {"name": name, "heads": kinds, "seed": data.seed if seed is None else seed}
-    inputs = [EXTRACT_REPORT, *FEATURES.glob("train.*"), *FEATURES.glob("val.*")]
+    train, val = (Features(FEATURES, part, spec.layers) for part in ("train", "val"))
+    data = Data(train, val, sorted(set(train.labels)), sections.base.seed)
+    settings: dict[str, Any] = {"name": name, "heads": head_types, "seed": data.seed if seed is None else seed}
     folder = checkpoints.folder(
-        {"sweep": known, "code": code_digest("commands/sweep"), "base": data.seed, **search.left(sections.train)},
-        inputs,
+        {
+            "sweep": settings,
+            "code": code_digest("commands/sweep"),
+            "base": data.seed,
+            **search.fixed(sections.train),
+        },
+        [EXTRACT_REPORT, *FEATURES.glob("train.*"), *FEATURES.glob("val.*")],
     )
-    found = study.Trials(folder, kinds, known["seed"])
-    target = results.target(name, found, force)
-    record = Record(experiment, name, found, {f"sweep.{key}": value for key, value in known.items()})
+    sweep = study.Sweep(folder, head_types, settings["seed"])
+    target = results.target(name, sweep, force)
+    recorder = Recorder(experiment, name, sweep, {f"sweep.{key}": value for key, value in settings.items()})
     try:
-        with runtime.placed(sections.train.strategy, sections.train.device):
-            work(found, record, data, content, trials, ends)
+        with runtime.device_scope(sections.train.strategy, sections.train.device):
+            run_trials(sweep, recorder, data, content, trials, deadline)
     except KeyboardInterrupt:
-        done = len(found.complete()) + len(found.pruned())
-        print(f"\nsweep: stopped after {done} trials, which are kept. The same command goes on with them;", end=" ")
-        print(f"with --trials {done} it writes the recipe of the best so far.", flush=True)
-        record.close("KILLED")
+        done = len(sweep.ranked()) + len(sweep.pruned())
+        print(
+            f"\nsweep: stopped after {done} trials, which are kept. The same command resumes the sweep; with "
+            f"--trials {done} it writes the recipe of the best so far.",
+            flush=True,
+        )
+        recorder.close("KILLED")
         raise
-    if not found.complete():
-        record.close("FAILED")
-        raise UserError("no trial came to a figure: see the lines above, and give it more trials.")
-    results.write(target, content, found, len(val))
-    record.close("FINISHED", target)
-    print(results.table(name, found, len(val)))
+    if not sweep.ranked():
+        recorder.close("FAILED")
+        raise UserError("no trial succeeded: see the lines above, or run more trials.")
+    results.write(target, content, sweep, len(val))
+    recorder.close("FINISHED", target)
+    print(results.table(name, sweep, len(val)))
 
 
 def checked(name: str, trials: int, heads: str) -> list[str]:
-    """The types of heads that are wanted, in the order in which they are tried first.
+    """The requested types of heads, in the order in which they are tried first.
 
     Raises:
-        UserError: one sentence on what is wrong with the name, the number of trials, or the types.
+        UserError: the name, the number of trials, or a type is not valid.
     """
     if not re.fullmatch(r"\w[\w.-]*", name):
-        raise UserError(f"{name!r} cannot be a recipe's name: take letters, digits, dots, - and _.")
+        raise UserError(f"{name!r} is not a valid name for a recipe: use letters, digits, dots, - and _.")
     if trials < 1:
-        raise UserError(f"--trials is {trials}: take 1 or more.")
-    wanted = heads.split(",")
-    unknown = [kind for kind in wanted if kind not in search.USUAL]
+        raise UserError(f"--trials is {trials}, but must be 1 or more.")
+    requested = heads.split(",")
+    unknown = [head_type for head_type in requested if head_type not in search.TYPES]
     if unknown:
-        raise UserError(f"--heads knows {', '.join(search.USUAL)}, but not {', '.join(map(repr, unknown))}.")
-    return [kind for kind in search.USUAL if kind in wanted]
+        raise UserError(f"--heads has {', '.join(map(repr, unknown))}, but may have only {', '.join(search.TYPES)}.")
+    return [head_type for head_type in search.TYPES if head_type in requested]
 
 
-def features(settings: Extract) -> BackboneSpec:
-    """What `extract` said of the features that there are.
+def extracted(settings: Extract) -> BackboneSpec:
+    """How the features in data/features were extracted.
 
     Raises:
-        UserError: there are none, or they were made by other settings than those in params.yaml.
+        UserError: there are none, or they were extracted with other settings than those in params.yaml.
     """
     if settings.backbone is None:
-        raise UserError("a sweep needs features, but extract.backbone is null: name a network there.")
+        raise UserError("a sweep needs features, but extract.backbone is null: set it to a network.")
     if not EXTRACT_REPORT.exists():
         raise UserError("there are no features yet: run `dvc repro extract`.")
-    extracted = BackboneSpec.model_validate_json(EXTRACT_REPORT.read_bytes())
-    made_by = extracted.model_dump(mode="json", by_alias=True, include=set(MADE_BY))
-    if made_by != settings.model_dump(mode="json", include=set(MADE_BY)):
-        raise UserError("data/features was made by other settings of extract: run `dvc repro extract`.")
-    return extracted
+    spec = BackboneSpec.model_validate_json(EXTRACT_REPORT.read_bytes())
+    actual = spec.model_dump(mode="json", by_alias=True)
+    expected = settings.model_dump(mode="json", exclude={"precision"})  # "auto" depends on the machine
+    if any(actual[key] != value for key, value in expected.items()):
+        raise UserError("data/features was extracted with other settings of extract: run `dvc repro extract`.")
+    return spec
 
 
-def work(found: study.Trials, record: Record, data: Data, content: dict[str, Any], total: int, ends: float) -> None:
-    """Try heads until there are so many trials, or it is late; a line for each."""
-    while time.monotonic() < ends and (begun := found.begin(total)):
-        trial, change = begun
+def run_trials(
+    sweep: study.Sweep, recorder: Recorder, data: Data, content: dict[str, Any], total: int, deadline: float
+) -> None:
+    """Run trials until there are `total` or the deadline has passed, and print a line for each."""
+    while time.monotonic() < deadline and (new := sweep.start(total)):
+        trial, change = new
         started = time.monotonic()
-        value, known = outcome(trial, overlay(content, {"train": change}), data)
-        known |= {"settings": change, "seconds": time.monotonic() - started}
-        with found.ending(trial, value, known) as ended:
-            record.add(ended)
-        said = f"given up after epoch {len(known['curve']['loss'])}" if known["curve"] else ""
+        value, attributes = evaluate(trial, overlay(content, {"train": change}), data)
+        seconds = time.monotonic() - started
+        with sweep.finishing(trial, value, attributes | {"settings": change, "seconds": seconds}) as finished:
+            recorder.add(finished)
+        result = f"pruned after epoch {len(attributes['curve']['loss'])}" if attributes["curve"] else ""
         if value is not None:
-            said = f"log loss {value:.4f}, accuracy {known['figures']['final_val_accuracy']:.4f}"
-        said = known.get("error", said)
-        of = f"trial {ended.number}, {len(found.counted())} of {total}"
-        print(f"{of}: {results.shown(ended.params)}: {said} ({known['seconds']:.1f} s)", flush=True)
+            result = f"log loss {value:.4f}, accuracy {attributes['figures']['final_val_accuracy']:.4f}"
+        result = attributes.get("error", result)
+        count = f"trial {finished.number}, {len(sweep.counted())} of {total}"
+        print(f"{count}: {results.line(finished.params)}: {result} ({seconds:.1f} s)", flush=True)
 
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    "name": {"metavar": "NAME", "help": "of the sweep, and of the recipe"},
-    "--trials": {"type": int, "default": 50, "metavar": "N", "help": "in all, with those of earlier calls (50)"},
-    "--minutes": {"type": float, "metavar": "M", "help": "no trial begins after so long"},
-    "--seed": {"type": int, "metavar": "N", "help": "of what is tried; without it, base.seed"},
+    "name": {"metavar": "NAME", "help": "of the sweep and of its recipe"},
+    "--trials": {"type": int, "default": 50, "metavar": "N", "help": "in total, earlier calls included (50)"},
+    "--minutes": {"type": float, "metavar": "M", "help": "after which no new trial starts"},
+    "--seed": {"type": int, "metavar": "N", "help": "of the search (base.seed)"},
     "--heads": {
-        "default": ",".join(search.USUAL),
+        "default": ",".join(search.TYPES),
         "metavar": "TYPES",
-        "help": f"some of {','.join(search.USUAL)} (all)",
+        "help": f"to try, separated by commas ({','.join(search.TYPES)})",
     },
-    "--force": {"action": "store_true", "help": "replace a recipe that this sweep did not write"},
+    "--force": {"action": "store_true", "help": "overwrite a recipe that this sweep did not write"},
 }

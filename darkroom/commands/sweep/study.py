@@ -1,7 +1,7 @@
-"""The trials of a sweep, kept by Optuna in SQLite: several processes may work on them, and any may be killed.
+"""The trials of a sweep, stored by Optuna in SQLite: several processes may work on them, and any may be killed.
 
-Which settings a trial gets is a function of the seed and of the trials that are finished, so that a sweep of one
-process which was killed goes on as if it had not been: the half trial is left aside, and tried again.
+A trial's settings are a function of the seed and of the finished trials. So a sweep in one process that was killed
+resumes as if it had not been: the unfinished trial is marked as failed and tried again.
 """
 
 import contextlib
@@ -19,120 +19,127 @@ if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.trial import FrozenTrial, TrialState
 
-FIRST = 10  # trials that are drawn at random, after one of each type of head, before the sampler learns from them
-FREE = 4  # epochs that every dense head gets; then it is given up where it is worse than …
-PEERS = 5  # … the median of those that were as long trained, if there are so many
-WORKER = "worker"  # what a trial is tagged with: the process that works on it
-BUSY = 60  # seconds to wait while another process writes
+RANDOM_TRIALS = 10  # drawn at random after the first of each type of head, before the sampler learns from results
+FREE_EPOCHS = 4  # of every dense head; from then on it is pruned if it is worse than the median …
+PEERS = 5  # … of the trials that were trained as long, if there are at least so many
+WORKER = "worker"  # attribute of a trial: the process that works on it
+LOCK_SECONDS = 60  # to wait while another process writes
 
 
-class Trials:
-    """The trials in a folder; the process that has them open counts as alive until it ends, however it does."""
+class Sweep:
+    """The trials in a folder; the process that opened them counts as alive until it ends, for whatever reason."""
 
-    def __init__(self, folder: Path, kinds: Sequence[str], seed: int) -> None:
+    def __init__(self, folder: Path, head_types: Sequence[str], seed: int) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.folder, self.kinds, self.seed = folder, list(kinds), seed
+        self.folder, self.head_types, self.seed = folder, list(head_types), seed
         self.lock = FileLock(folder / "sweep.lock")
         self.worker = uuid.uuid4().hex
-        self.alive = FileLock(self._of(self.worker))
+        self.alive = FileLock(self._worker_lock(self.worker))
         with self.lock:  # two processes at once would both create the tables
             self.alive.acquire()
-            url, patience = f"sqlite:///{folder / 'trials.db'}", {"connect_args": {"timeout": BUSY}}
-            storage = optuna.storages.RDBStorage(url, engine_kwargs=patience)
-            pruner = optuna.pruners.MedianPruner(n_startup_trials=PEERS, n_warmup_steps=FREE, n_min_trials=PEERS)
+            url, timeout = f"sqlite:///{folder / 'trials.db'}", {"connect_args": {"timeout": LOCK_SECONDS}}
+            storage = optuna.storages.RDBStorage(url, engine_kwargs=timeout)
+            pruner = optuna.pruners.MedianPruner(n_startup_trials=PEERS, n_warmup_steps=FREE_EPOCHS, n_min_trials=PEERS)
             self.study: Study = optuna.create_study(
                 storage=storage, study_name="sweep", pruner=pruner, load_if_exists=True
             )
-            self._leave_aside()
+            self._fail_abandoned()
             for path in folder.glob("worker-*.lock"):
-                if not self._lives(path):
+                if not _is_held(path):
                     path.unlink()
 
-    def begin(self, total: int) -> "tuple[Trial, dict[str, Any]] | None":
-        """A new trial with its settings for section `train`; None where there are, with those at work, `total`."""
+    def start(self, total: int) -> "tuple[Trial, dict[str, Any]] | None":
+        """Start a trial.
+
+        Returns:
+            The trial and its settings for section `train`; None if there are `total` already, running ones included.
+        """
         import optuna
 
         with self.lock:
-            self._leave_aside()
+            self._fail_abandoned()
             number = len(self.counted())
             if number >= total:
                 return None
             self.study.sampler = optuna.samplers.TPESampler(
-                seed=seeds.derive(self.seed, "sweep", number), n_startup_trials=len(self.kinds) + FIRST
+                seed=seeds.derive(self.seed, "sweep", number), n_startup_trials=len(self.head_types) + RANDOM_TRIALS
             )
-            waiting = self.study.get_trials(deepcopy=False, states=(_state("WAITING"),))
-            if number < len(self.kinds) and not waiting:  # what waits already was left by a process that was killed
-                self.study.enqueue_trial(search.usual(self.kinds[number]))
+            waiting = self._trials("WAITING")
+            if number < len(self.head_types) and not waiting:  # a killed process may have left one waiting
+                self.study.enqueue_trial(search.first(self.head_types[number]))
             trial = self.study.ask()
             trial.set_user_attr(WORKER, self.worker)
-            return trial, search.drawn(trial, self.kinds)
+            return trial, search.drawn(trial, self.head_types)
 
     @contextlib.contextmanager
-    def ending(self, trial: "Trial", value: float | None, known: dict[str, Any]) -> "Iterator[FrozenTrial]":
-        """Keep what a trial came to and yield it; until the block's end no other process begins or ends one.
+    def finishing(self, trial: "Trial", value: float | None, attributes: dict[str, Any]) -> "Iterator[FrozenTrial]":
+        """Finish a trial and yield it; until the block ends no other process starts or finishes one.
 
         Args:
-            trial: that `begin` gave.
-            value: the figure that counts; None for a head that the sampler had better keep away from.
-            known: what else is known, for JSON.
+            trial: from `start`.
+            value: what is minimised; None for a head of a kind that the sampler should avoid.
+            attributes: what else is stored, for JSON.
         """
         with self.lock:
-            for name, one in known.items():
-                trial.set_user_attr(name, one)
+            for name, attribute in attributes.items():
+                trial.set_user_attr(name, attribute)
             yield self.study.tell(trial, value, state=_state("PRUNED" if value is None else "COMPLETE"))
 
     def counted(self) -> "list[FrozenTrial]":
-        """The trials that are finished or at work; not those that were cut off, which are tried again."""
-        states = tuple(map(_state, ("COMPLETE", "PRUNED", "RUNNING")))
-        return self.study.get_trials(deepcopy=False, states=states)
+        """The trials that are finished or running; not the abandoned ones, which are tried again."""
+        return self._trials("COMPLETE", "PRUNED", "RUNNING")
 
     def finished(self) -> "list[FrozenTrial]":
-        """The trials that have ended, however they did."""
+        """The trials that have ended, whatever the outcome."""
         return [trial for trial in self.study.get_trials(deepcopy=False) if trial.state.is_finished()]
 
-    def complete(self) -> "list[FrozenTrial]":
-        """The trials that came to a figure, the best first."""
-        done = self.study.get_trials(deepcopy=False, states=(_state("COMPLETE"),))
-        return sorted(done, key=lambda trial: (trial.value or 0.0, trial.number))
+    def ranked(self) -> "list[FrozenTrial]":
+        """The trials with a value, best first."""
+        return sorted(self._trials("COMPLETE"), key=lambda trial: (trial.value or 0.0, trial.number))
 
     def pruned(self) -> "list[FrozenTrial]":
-        """The trials that were given up, or could not be trained."""
-        return self.study.get_trials(deepcopy=False, states=(_state("PRUNED"),))
+        """The trials that were pruned or could not be trained."""
+        return self._trials("PRUNED")
 
-    def importance(self, kind: str) -> dict[str, float]:
-        """How much each setting of a type of head decides whether it is among the best (shares of 1).
+    def importance(self, head_type: str) -> dict[str, float]:
+        """How much each setting of a type of head decides whether it is among the best, in shares of 1.
 
-        By PED-ANOVA (Watanabe et al., 2023), for settings that all heads of the type have; empty where fewer than ten
-        of them came to a figure.
+        By PED-ANOVA (Watanabe et al., 2023), for settings that all heads of the type have; empty if fewer than ten of
+        them have a value.
         """
         import optuna
 
-        its = [trial for trial in self.complete() if trial.params["type"] == kind]
-        if len(its) < 10:
+        trials = [trial for trial in self.ranked() if trial.params["type"] == head_type]
+        if len(trials) < 10:
             return {}
-        alone = optuna.create_study()
-        alone.add_trials(its)
-        shares = optuna.importance.get_param_importances(alone)
+        study = optuna.create_study()
+        study.add_trials(trials)
+        shares = optuna.importance.get_param_importances(study)
         return {name.partition(".")[2]: share for name, share in shares.items() if name != "type"}
 
-    def _leave_aside(self) -> None:
-        """What processes that were killed had begun counts as failed."""
-        for trial in self.study.get_trials(deepcopy=False, states=(_state("RUNNING"),)):
-            worker = trial.user_attrs.get(WORKER)  # a process names itself before it lets go of the lock
-            if worker is None or not self._lives(self._of(worker)):
+    def _trials(self, *states: str) -> "list[FrozenTrial]":
+        return self.study.get_trials(deepcopy=False, states=tuple(map(_state, states)))
+
+    def _fail_abandoned(self) -> None:
+        """Mark the trials that killed processes left running as failed."""
+        for trial in self._trials("RUNNING"):
+            worker = trial.user_attrs.get(WORKER)  # set before a process releases the lock
+            if worker is None or not _is_held(self._worker_lock(worker)):
                 self.study.tell(trial.number, state=_state("FAIL"))
 
-    def _lives(self, worker: Path) -> bool:
-        try:
-            with FileLock(worker).acquire(timeout=0):
-                return False
-        except Timeout:
-            return True
-
-    def _of(self, worker: str) -> Path:
+    def _worker_lock(self, worker: str) -> Path:
         return self.folder / f"worker-{worker}.lock"
+
+
+def _is_held(lock: Path) -> bool:
+    """Whether a process holds a lock."""
+    try:
+        with FileLock(lock).acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def _state(name: str) -> "TrialState":

@@ -1,0 +1,1 @@
+"""Stage `augment`: random transforms, and new pictures made by them."""

@@ -1,0 +1,1 @@
+"""Pretrained networks of keras.applications and their weights."""

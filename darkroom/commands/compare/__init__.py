@@ -1,0 +1,1 @@
+"""Are two models different by more than chance?"""

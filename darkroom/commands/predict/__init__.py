@@ -1,0 +1,1 @@
+"""Classify pictures with an exported model."""

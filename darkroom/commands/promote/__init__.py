@@ -1,0 +1,1 @@
+"""From candidate to champion in MLflow's registry."""

@@ -1,0 +1,1 @@
+"""Stage `download`: sources of labelled pictures, validation, near-duplicates."""

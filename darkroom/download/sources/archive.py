@@ -1,0 +1,14 @@
+"""Source `archive`: a zip or tar archive of class folders."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from darkroom.download.local import local_path
+from darkroom.download.params import Params
+from darkroom.download.sources.base import SourceFile
+from darkroom.download.sources.folder import labelled_files
+
+
+def read(params: Params, scratch: Path) -> Iterator[SourceFile]:
+    """Files of the archive `download.path` or `download.url`, unpacked into `scratch`."""
+    return labelled_files(local_path(params, scratch, unpacked=True))

@@ -1,0 +1,92 @@
+"""Source `tfds`: image-classification sets of TensorFlow Datasets."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from darkroom.core import runtime
+from darkroom.core.errors import UserError
+from darkroom.core.network import reachable
+from darkroom.core.terminal import progress
+from darkroom.download import tfds_mirror
+from darkroom.download.params import Params
+from darkroom.download.sources.base import PART_NAMES, SourceFile, safe_name
+
+
+def read(params: Params, scratch: Path) -> Iterator[SourceFile]:
+    """Pictures of the set `download.name`, as they are encoded there.
+
+    Raises:
+        UserError: there is no such set, it has no labelled pictures, or it cannot be downloaded.
+    """
+    runtime.import_tensorflow()
+    import tensorflow_datasets as tfds
+
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
+    builder = _builder(str(params.name), params.data_dir)
+    prepare(builder, params.manual_dir)
+    classes = [safe_name(label) for label in builder.info.features["label"].names]
+    if len(set(classes)) < len(classes):
+        raise UserError(
+            f"download.name {params.name} has classes whose names are one as folder names: {sorted(classes)}."
+        )
+    # One shard after another: the pictures come in the order of the set.
+    in_order = tfds.ReadConfig(interleave_cycle_length=1)
+    for split, part in _parts(builder.info.splits, str(params.name)).items():
+        count = builder.info.splits[split].num_examples
+        examples = builder.as_dataset(
+            split=split, decoders={"image": tfds.decode.SkipDecoding()}, read_config=in_order, shuffle_files=False
+        )
+        title = f"reading {params.name} {split}"
+        for number, example in enumerate(progress(tfds.as_numpy(examples), count, title)):
+            suffix = "png" if example["image"].startswith(b"\x89PNG") else "jpg"
+            yield SourceFile(part, classes[example["label"]], f"{number:06d}.{suffix}", example["image"])
+
+
+def _builder(name: str, data_dir: str | None) -> Any:
+    """The builder of a set of labelled pictures."""
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except (tfds.core.registered.DatasetNotFoundError, AssertionError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"download.name {name} is not in TensorFlow Datasets ({reason}).") from None
+    features = builder.info.features
+    if not {"image", "label"} <= set(features) or not hasattr(features["label"], "names"):
+        raise UserError(f"download.name {name} has no image and label: choose an image-classification set.")
+    return builder
+
+
+def _parts(splits: Any, name: str) -> dict[str, str]:
+    """The part that each split of the set becomes; a set with one split is all train."""
+    official = {split: PART_NAMES[split] for split in sorted(set(splits) & set(PART_NAMES))}
+    if "train" in official:
+        return official
+    if len(splits) > 1:
+        raise UserError(f"download.name {name} has no split called train, but {', '.join(splits)}.")
+    return {next(iter(splits)): "train"}
+
+
+def prepare(builder: Any, manual_dir: str | None) -> None:
+    """Download and prepare the set once; later runs find it in TensorFlow Datasets' own folder.
+
+    Raises:
+        UserError: its files cannot be downloaded from its servers or from a mirror.
+    """
+    import tensorflow_datasets as tfds
+
+    if Path(builder.data_dir).is_dir():
+        return
+    manual = Path(manual_dir).expanduser() if manual_dir else None
+    urls = list(getattr(builder, "url_infos", {}))
+    if manual is None and urls and not reachable(urls[0]):
+        manual = Path(builder.data_dir).parents[1] / "downloads" / "manual" / builder.name
+        tfds_mirror.tfds_files(builder.name, manual)
+    config = tfds.download.DownloadConfig(try_download_gcs=False, manual_dir=manual)
+    try:
+        builder.download_and_prepare(download_config=config)
+    except Exception as error:  # network, checksum, or a set that needs files downloaded by hand
+        raise UserError(f"data set {builder.name} cannot be prepared: {' '.join(str(error).split())[:300]}") from error

@@ -1,0 +1,1 @@
+"""Contact sheets, and matplotlib set up once."""

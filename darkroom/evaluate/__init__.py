@@ -1,0 +1,1 @@
+"""Stage `evaluate`: metrics with intervals, plots, explanations, label noise, the report."""

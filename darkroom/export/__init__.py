@@ -1,0 +1,1 @@
+"""Stage `export`: conversion, parity with Keras, the model card."""

@@ -1,0 +1,1 @@
+"""Stage `extract`: features by the content of the picture."""

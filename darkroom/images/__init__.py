@@ -1,0 +1,1 @@
+"""Pictures on disk: decoding, and folders of labelled pictures."""

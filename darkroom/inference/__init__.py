@@ -1,0 +1,1 @@
+"""Exported models: loading them, and predicting many pictures."""

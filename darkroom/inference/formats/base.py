@@ -1,0 +1,174 @@
+"""What an export format is, the registry of formats, and how an export is found and loaded.
+
+Every format takes raw RGB pixels of any size, returns probabilities, and holds its class names.
+"""
+
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+
+from darkroom.core.errors import UserError
+
+if TYPE_CHECKING:
+    import keras
+
+PIXELS, PROBABILITIES = "pixels", "probabilities"  # the input and the output of every format
+CLASSES = "classes.json"  # the class names, in formats that hold files
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip file can hold
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A loaded model.
+
+    Attributes:
+        classes: class names by number.
+        probabilities: uint8 RGB pixels (batch, height, width, 3) of any size to float32 probabilities
+            (batch, classes); thread-safe.
+    """
+
+    classes: list[str]
+    probabilities: Callable[[np.ndarray], np.ndarray]
+
+
+class Conversion(Protocol):
+    """A model to be written, and what several formats are made from (see darkroom/export/conversion.py)."""
+
+    classes: list[str]
+
+    @property
+    def whole(self) -> "keras.Model":
+        """The Keras model from pixels to probabilities."""
+
+    @property
+    def graph(self) -> Any:
+        """The model as a TensorFlow GraphDef with its weights as constants."""
+
+    @property
+    def function(self) -> Any:
+        """`graph` as a TensorFlow function: pixels to a dictionary with the probabilities."""
+
+
+class Gate(NamedTuple):
+    """How closely a format must agree with Keras, as shares of the test pictures."""
+
+    near: float  # pictures whose probabilities are all within the tolerance
+    same_label: float  # pictures with the same label, or one that Keras finds equally probable
+
+    def loosened(self, other: "Gate") -> "Gate":
+        """The looser of the two in each respect."""
+        return Gate(min(self.near, other.near), min(self.same_label, other.same_label))
+
+
+EXACT = Gate(near=1.0, same_label=1.0)
+
+
+@dataclass(frozen=True)
+class Format:
+    """An export format.
+
+    Attributes:
+        name: as in `export.formats`.
+        file: the name of its file or folder in exports.
+        load: reads an export.
+        write: writes a model to a path.
+        packages: what serving it needs.
+        order: its place in lists of formats.
+        preference: its place when a folder holds several exports; those that load faster come first.
+        marker: for a format that is a folder, a file by which it is recognised; others are recognised by their suffix.
+        gate: how closely it must agree with Keras.
+        unlimited: whether it can hold more than 2 GiB of weights.
+    """
+
+    name: str
+    file: str
+    load: Callable[[Path], Exported]
+    write: Callable[[Conversion, Path], None]
+    packages: tuple[str, ...]
+    order: int
+    preference: int
+    marker: str = ""
+    gate: Gate = EXACT
+    unlimited: bool = False
+
+    def recognises(self, path: Path) -> bool:
+        """Whether a path looks like an export in this format."""
+        if self.marker:
+            return (path / self.marker).is_file()
+        return path.is_file() and path.suffix == Path(self.file).suffix
+
+
+FORMATS: dict[str, Format] = {}  # by name, in their order
+
+
+def register(*formats: Format) -> None:
+    """Add formats to `FORMATS`."""
+    everything = sorted([*FORMATS.values(), *formats], key=lambda registered: registered.order)
+    FORMATS.clear()
+    FORMATS.update((registered.name, registered) for registered in everything)
+
+
+def quickest(folder: Path) -> Format:
+    """The format that loads fastest of those that a folder holds.
+
+    Raises:
+        UserError: the folder holds no export.
+    """
+    by_preference = sorted(FORMATS.values(), key=lambda registered: registered.preference)
+    for candidate in by_preference:
+        if (folder / candidate.file).exists():
+            return candidate
+    names = ", ".join(candidate.file for candidate in by_preference)
+    raise UserError(f"{folder} holds no exported model ({names}): run `dvc repro`, which makes one.")
+
+
+def locate(path: Path) -> Path:
+    """The export at a path: the path itself, or the quickest export in a folder of exports.
+
+    Raises:
+        UserError: the folder holds no export.
+    """
+    is_export = any(candidate.recognises(path) for candidate in FORMATS.values())
+    return path / quickest(path).file if path.is_dir() and not is_export else path
+
+
+def load(path: Path) -> Exported:
+    """Load an export; its format is recognised by its suffix or, for a folder, by its content.
+
+    Raises:
+        UserError: the export is missing, damaged, or was not made by Darkroom.
+    """
+    if not path.exists():
+        raise UserError(f"there is no model at {path}: run `dvc repro`, which makes exports.")
+    matching = next((candidate for candidate in FORMATS.values() if candidate.recognises(path)), None)
+    if matching is None:
+        files = ", ".join(registered.file for registered in FORMATS.values())
+        raise UserError(f"{path} is not a model exported by Darkroom: it should be one of {files}.")
+    try:
+        exported = matching.load(path)
+        width = exported.probabilities(np.zeros((1, 8, 8, 3), np.uint8)).shape[1]
+        if width != len(exported.classes):
+            raise ValueError(f"{width} probabilities, but {len(exported.classes)} class names")
+    except Exception as error:  # each library has its own errors for damaged files
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"{path} is damaged or not a model exported by Darkroom ({reason}).") from None
+    return exported
+
+
+def import_tensorflow() -> None:
+    """Import TensorFlow and have it compute in float32: on GPUs it would round factors to TF32, with 10 bits."""
+    from darkroom.core import runtime
+
+    runtime.import_tensorflow()
+    import tensorflow as tf
+
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+
+
+def zip_entry(name: str) -> zipfile.ZipInfo:
+    """An entry of a zip file with a fixed date, so that writing it again gives the same bytes."""
+    return zipfile.ZipInfo(name, _EPOCH)

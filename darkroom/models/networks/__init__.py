@@ -1,0 +1,50 @@
+"""The networks that are trained from scratch, one file each: resized pixels in, logits out.
+
+The file of a network has its name, and a function `layers(x, activation, classes)`. A new file in this folder adds a
+network. Its layers have names: Keras' numbers would depend on what else the process has built, and they are stored in
+the weights file.
+"""
+
+import importlib
+import pkgutil
+from typing import TYPE_CHECKING, Any
+
+from darkroom.core.errors import UserError
+
+if TYPE_CHECKING:
+    import keras
+
+
+def names() -> list[str]:
+    """The networks that `train.network` can name. Does not import Keras."""
+    return [module.name for module in pkgutil.iter_modules(__path__) if module.name != "base"]
+
+
+def build(settings: dict[str, Any], classes: int, precision: str = "float32") -> "keras.Model":
+    """A network with random weights: pixels (batch, height, width, 3), 0 to 255, to float32 logits (batch, classes).
+
+    Args:
+        settings: name, image_size, color (rgb, grey), activation (None for the network's own).
+        classes: number of classes.
+        precision: Keras' dtype policy for all layers but the last.
+
+    Raises:
+        UserError: the network does not take pictures that small.
+    """
+    import keras
+
+    from darkroom.models.networks.base import Grey
+
+    name, (height, width) = settings["name"], settings["image_size"]
+    network = importlib.import_module(f"{__name__}.{name}")
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        pixels = keras.Input((height, width, 3), name="resized")
+        x = Grey(name="grey", dtype="float32")(pixels) if settings["color"] == "grey" else pixels
+        return keras.Model(pixels, network.layers(x, settings["activation"] or "relu", classes), name=name)
+    except ValueError as error:
+        message = " ".join(str(error).split())
+        raise UserError(f"train.scratch.image_size {[height, width]} is too small for {name} ({message}).") from None
+    finally:
+        keras.config.set_dtype_policy(policy)

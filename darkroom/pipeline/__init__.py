@@ -1,0 +1,1 @@
+"""What all stages share: the whole of params.yaml, recipes, and the frame of a script."""

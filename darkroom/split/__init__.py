@@ -1,0 +1,1 @@
+"""Stage `split`: train, val and test without leaks."""

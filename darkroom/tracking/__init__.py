@@ -1,0 +1,1 @@
+"""MLflow: runs, the registry, and where they are stored."""

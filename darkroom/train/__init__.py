@@ -1,0 +1,1 @@
+"""Stage `train`: heads, fine-tuning and networks from scratch, resumable."""

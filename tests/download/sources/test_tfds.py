@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+
+from darkroom.core.errors import UserError
+from darkroom.download import tfds_mirror
+from darkroom.images.decode import decode
+from tests.helpers.pictures import FASHION
+from tests.helpers.source_files import files_of, write_tfds
+
+pytestmark = pytest.mark.usefixtures("tensorflow")
+CLASSES = {
+    "Ankle_boot", "Bag", "Coat", "Dress", "Pullover", "Sandal", "Shirt", "Sneaker", "T-shirt_top", "Trouser",
+}  # fmt: skip
+
+
+def test_fashion_mnist_comes_whole_with_its_official_test(fashion):
+    folder, report = fashion
+    assert report["kept"] == report["found"] == 10 * 60 + 10_000
+    assert report["beyond_limit_per_class"] == 60_000 - 10 * 60
+    assert report["dropped"] == []
+    assert set(report["classes"]) == CLASSES
+    assert {label: len(list((folder / "test" / label).iterdir())) for label in CLASSES} == dict.fromkeys(CLASSES, 1000)
+    assert not (folder / "val").exists()
+    assert decode(next((folder / "test" / "Bag").iterdir())).shape == (28, 28, 3)
+
+
+def test_a_class_looks_like_its_name(fashion):
+    """The outer columns of trousers are empty; those of ankle boots are not."""
+    trousers = [decode(path).mean(axis=(0, 2)) for path in (fashion[0] / "train" / "Trouser").iterdir()]
+    boots = [decode(path).mean(axis=(0, 2)) for path in (fashion[0] / "train" / "Ankle_boot").iterdir()]
+    assert np.mean(trousers, axis=0)[[0, 1, 26, 27]].max() < 15 < np.mean(boots, axis=0)[[1, 26]].min()
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory, pictures, tensorflow):
+    """`(data_dir, rows)`: sets that TensorFlow Datasets wrote itself from 20 real pictures: one split, and several."""
+    folder = tmp_path_factory.mktemp("tfds")
+    rows = [(number % 2, decode(path)[..., 0]) for number, path in enumerate(pictures[:20])]
+    for name, splits in {
+        "own_pets": {"train": rows[:12], "validation": rows[12:16], "test": rows[16:]},
+        "only_everything": {"everything": rows},
+        "odd_splits": {"first": rows[:12], "second": rows[12:]},
+    }.items():
+        write_tfds(folder, name, splits, ["a cat", "dog"])
+    return str(folder), rows
+
+
+def test_a_prepared_set_with_several_splits(prepared):
+    folder, rows = prepared
+    files = files_of("tfds", name="own_pets:1.0.0", data_dir=folder)
+    train = [file for file in files if file.part == "train"]
+    assert {part: sum(file.part == part for file in files) for part in ("train", "val", "test")} == {
+        "train": 12, "val": 4, "test": 4
+    }  # fmt: skip
+    # TensorFlow Datasets shuffles what it writes; each picture keeps its label.
+    labels = {pixels.tobytes(): ("a_cat", "dog")[number] for number, pixels in rows}
+    assert all(labels[decode(file.content)[..., 0].tobytes()] == file.label for file in files)
+    assert [file.name for file in train] == [f"{number:06d}.png" for number in range(12)]
+
+
+def test_a_prepared_set_with_one_split_is_for_training(prepared):
+    files = files_of("tfds", name="only_everything", data_dir=prepared[0])
+    assert [file.part for file in files] == ["train"] * 20
+
+
+def test_a_set_without_train_lists_its_splits(prepared):
+    with pytest.raises(UserError, match="odd_splits has no split called train, but first, second"):
+        files_of("tfds", name="odd_splits", data_dir=prepared[0])
+
+
+@pytest.mark.parametrize("name", ["no_such_set", "fashion_mnist:99.0.0"])
+def test_an_unknown_set_is_named(name):
+    with pytest.raises(UserError, match=f"download.name {name} is not in TensorFlow Datasets"):
+        files_of("tfds", name=name)
+
+
+def test_files_that_were_downloaded_by_hand(tmp_path, monkeypatch):
+    """TensorFlow Datasets takes Fashion-MNIST's files from `manual_dir`, and verifies them, in an empty `data_dir`."""
+    import tensorflow_datasets as tfds
+
+    tfds_mirror.tfds_files("fashion_mnist", tmp_path / "by hand")
+    monkeypatch.setattr(tfds.image_classification.MNIST, "_generate_examples", first_examples)
+    files = files_of("tfds", name=FASHION, data_dir=str(tmp_path / "data"), manual_dir=str(tmp_path / "by hand"))
+    assert (files[0].part, files[0].name) == ("test", "000000.png")
+    assert decode(files[0].content).shape == (28, 28, 3)
+    assert len(files) == 20
+    assert (tmp_path / "data/fashion_mnist").is_dir()
+
+
+def first_examples(builder, num_examples, data_path, label_path):
+    """Ten examples of a split instead of ten thousand or more."""
+    from tensorflow_datasets.image_classification import mnist
+
+    images = mnist._extract_mnist_images(data_path, 10)
+    labels = mnist._extract_mnist_labels(label_path, 10)
+    yield from enumerate({"image": image, "label": label} for image, label in zip(images, labels, strict=True))
+
+
+def test_a_damaged_file_that_was_downloaded_by_hand_is_refused(tmp_path):
+    (tmp_path / "by hand").mkdir()
+    (tmp_path / "by hand/train-images-idx3-ubyte.gz").write_bytes(b"no")
+    with pytest.raises(UserError, match="data set fashion_mnist cannot be prepared"):
+        files_of("tfds", name=FASHION, data_dir=str(tmp_path / "data"), manual_dir=str(tmp_path / "by hand"))

@@ -1,0 +1,42 @@
+"""What is checked before and around the writing of formats."""
+
+from types import SimpleNamespace
+
+import pytest
+import tensorflow as tf
+
+from darkroom.core.errors import UserError
+from darkroom.export import conversion
+from darkroom.inference.formats import FORMATS
+from tests.helpers.training import untrained
+
+pytestmark = pytest.mark.usefixtures("tensorflow")
+
+
+def model_of(*weights):
+    """A stand-in with weights of some shapes and types."""
+    return SimpleNamespace(weights=[SimpleNamespace(shape=shape, dtype=dtype) for shape, dtype in weights])
+
+
+def test_a_model_that_is_too_large_for_a_format_is_refused_before_the_work(monkeypatch):
+    model = model_of(((10, 20), "float32"), ((3,), "int8"))
+    monkeypatch.setattr(conversion, "LARGEST", 803)
+    conversion.refuse_too_large(list(FORMATS), model, "this model")
+    monkeypatch.setattr(conversion, "LARGEST", 802)
+    with pytest.raises(UserError, match=r"formats onnx, litert: .* of a knn head are .* GB: use keras instead\.$"):
+        conversion.refuse_too_large(["onnx", "keras", "litert"], model, "a knn head")
+    conversion.refuse_too_large(["keras"], model, "a knn head")
+
+
+def test_a_size_beyond_32_bits_is_counted():
+    # A knn head of so many pictures and features.
+    with pytest.raises(UserError, match=r"the weights of it are 20 GB: use keras instead"):
+        conversion.refuse_too_large(["onnx"], model_of(((70_000, 70_000), "float32"), ((), "int8")), "it")
+
+
+def test_exports_are_written_in_float32():
+    """Not in TF32, which GPUs would use instead."""
+    experimental = tf.config.experimental
+    experimental.enable_tensor_float_32_execution(True)
+    conversion.Conversion(untrained("dense").whole(), ["a", "b", "c"])
+    assert not experimental.tensor_float_32_execution_enabled()

@@ -1,0 +1,100 @@
+"""Evaluations of made-up predictions on real pictures."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from darkroom.core import paths
+from darkroom.core.model_spec import BackboneSpec
+from darkroom.evaluate.label_noise import LabelIssue
+from darkroom.evaluate.params import Params
+from darkroom.evaluate.predictions import Predictions
+from darkroom.models.classifier import Classifier
+from tests.helpers.training import model_spec
+
+HISTORY = "epoch,accuracy,learning_rate,loss,val_accuracy,val_loss\n1,0.5,0.001,1.2,0.6,1.0\n2,0.7,0.001,0.8,0.7,0.9\n"
+SMALL = {"mistakes": 2, "bootstrap": 100, "grad_cam": 4, "label_issues": 1}
+NAMES = ["bag", "<b>coat</b> & 'co' \"x\"", "cost $a_1$ and $"]
+LONG = "d" * 60
+
+
+def class_names(count: int) -> list[str]:
+    """Names of classes, the first three of them awkward, all others long."""
+    return [*NAMES[:count], *(f"class {number} {LONG}" for number in range(len(NAMES), count))]
+
+
+def probabilities(labels: np.ndarray, classes: int, strength: float, seed: int | np.random.Generator = 0) -> np.ndarray:
+    """Random probabilities (pictures, classes), the more often right the larger `strength` is."""
+    generator = np.random.default_rng(seed)
+    odds = np.exp(generator.normal(size=(len(labels), classes)) + strength * (labels[:, None] == np.arange(classes)))
+    return odds / odds.sum(axis=1, keepdims=True)
+
+
+def made_up(pictures: int, classes: int, seed: int = 0, strength: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
+    """Random labels, and probabilities that are related to them."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(classes, size=pictures)
+    return labels, probabilities(labels, classes, strength, generator)
+
+
+@st.composite
+def evaluations(draw: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels and probabilities of few pictures, many of them equal, some 0 or 1, and a weight for each picture."""
+    classes, pictures = draw(st.integers(2, 4)), draw(st.integers(1, 14))
+    labels = draw(st.lists(st.integers(0, classes - 1), min_size=pictures, max_size=pictures))
+    parts = st.lists(st.integers(0, 3), min_size=classes, max_size=classes).filter(any)
+    rows = np.array(draw(st.lists(parts, min_size=pictures, max_size=pictures)), float)
+    weights = draw(st.lists(st.integers(0, 3), min_size=pictures, max_size=pictures).filter(any))
+    return np.array(labels), rows / rows.sum(axis=1, keepdims=True), np.array(weights, np.int32)
+
+
+def predictions(paths_: list[Path], labels: np.ndarray, given: np.ndarray, temperature: float = 1.0) -> Predictions:
+    """Predictions on pictures, which are repeated where there are fewer of them than labels."""
+    uncalibrated = given**temperature / (given**temperature).sum(axis=1, keepdims=True)
+    names = [str(paths_[row % len(paths_)]) for row in range(len(labels))]
+    return Predictions(names, np.asarray(labels), uncalibrated, given)
+
+
+def evaluated(
+    pictures: list[Path],
+    classes: int,
+    labels: Any,
+    given: np.ndarray | float = 1.5,
+    temperature: float = 1.5,
+    sha256: str = "abc",
+    **changes: Any,
+) -> tuple[Classifier, dict[str, Any], str]:
+    """Run the stage in the current folder, except for the prediction.
+
+    Args:
+        pictures: files, of which all splits consist.
+        classes: how many.
+        labels: class numbers of the test pictures.
+        given: probabilities (pictures, classes), or the strength of random ones.
+        temperature: of the calibration.
+        sha256: of the model, as metrics.json has it.
+        changes: params of the stage.
+
+    Returns:
+        The model, whose head has no Grad-CAM, the content of metrics.json, and the report.
+    """
+    from stages import evaluate
+
+    labels = np.asarray(labels)
+    given = given if isinstance(given, np.ndarray) else probabilities(labels, classes, given)
+    if not paths.HISTORY.exists():
+        paths.HISTORY.parent.mkdir(exist_ok=True)
+        paths.HISTORY.write_text(HISTORY)
+    names = class_names(classes)
+    backbone = BackboneSpec(backbone="VGG16", weights="imagenet", image_size=(32, 32), pooling="avg")
+    head = {"type": "knn", "prepare": None, "fitted": {"neighbours": 5}}
+    settings = {"backbone": backbone, "layers": ("block3_pool",), "features": 256}
+    model = Classifier(model_spec(head, names, temperature=temperature, epoch=2, **settings), None, None)
+    test = predictions(pictures, labels, given, temperature)
+    params = Params(**(SMALL | changes))
+    issues = [LabelIssue(str(path), "train", names[0], names[1], 0.01) for path in pictures[:2]]
+    parts = dict.fromkeys(("train", "val", "test"), test)
+    metrics = evaluate.evaluate(model, sha256, parts, issues if params.label_issues else None, params, 1)
+    return model, metrics, paths.REPORT.read_text()

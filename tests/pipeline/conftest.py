@@ -1,0 +1,33 @@
+"""Fixtures for tests of DVC's part."""
+
+import shutil
+
+import pytest
+
+from tests.helpers.cheap import CLASSES, simplified
+from tests.helpers.once import made_once
+from tests.helpers.project import clone, commit, identify, repro
+
+
+@pytest.fixture(scope="session")
+def cheap(tmp_path_factory):
+    """A clone with DVC's real graph and stages that take no time, all of which have run. For reading."""
+
+    def make(folder):
+        project = simplified(clone(folder / "darkroom"))
+        identify(project)
+        for label in CLASSES:
+            (project / "data/incoming" / label).mkdir()
+            for number in range(3):
+                (project / f"data/incoming/{label}/{number}.png").write_text(f"{label} {number}")
+        commit(project, "cheap stages")
+        repro(project)
+        commit(project, "first run")
+
+    return made_once(tmp_path_factory, "cheap", make) / "darkroom"
+
+
+@pytest.fixture
+def cheap_copy(cheap, tmp_path):
+    """The same, for a test to change."""
+    return shutil.copytree(cheap, tmp_path / "copy", symlinks=True)

@@ -1,0 +1,59 @@
+"""The run of a training while it runs."""
+
+import contextlib
+
+import mlflow
+
+from darkroom.tracking import pipeline_log
+from darkroom.tracking.live_run import training_run
+from tests.helpers.processes import queued, together
+from tests.helpers.project import set_param
+from tests.helpers.tracking import check_epochs, curve, log_many_epochs, runs
+
+
+def test_a_training_resumed_with_other_settings_gets_its_own_run(pulled):
+    """MLflow would refuse other params in the first run; that one is ended."""
+    id_file = pulled / "run_id"
+    ids = []
+    for mistakes in (24, 24, 5):
+        set_param(pulled, "evaluate.mistakes", mistakes)
+        with contextlib.suppress(KeyboardInterrupt), training_run(id_file) as log:
+            log(1, {"val_loss": 0.5})
+            ids.append(id_file.read_text().strip())
+            raise KeyboardInterrupt
+    assert ids[0] == ids[1] != ids[2]
+    first, last = (mlflow.get_run(run_id) for run_id in ids[1:])
+    assert first.info.status == "KILLED"
+    assert curve(pulled, first) == [(1, 0.5)]
+    assert last.data.params["evaluate.mistakes"] == "5"
+
+
+def test_a_store_that_goes_away_during_training_gets_everything_later(pulled, monkeypatch, capsys):
+    def gone(*_, **__):
+        raise ConnectionError("connection refused")
+
+    with monkeypatch.context() as patch, training_run(pulled / "run_id") as log:
+        log(1, {"loss": 0.5, "val_loss": 0.5})
+        for name in ("log_metrics", "log_metric", "log_artifact"):
+            patch.setattr(mlflow, name, gone)
+        log(2, {"loss": 0.25, "val_loss": 0.25})
+        log(3, {"loss": 0.2, "val_loss": 0.2})
+        (pulled / "reports/history.csv").write_text("epoch,loss,val_loss\n1,0.5,0.5\n2,0.25,0.25\n3,0.2,0.2\n")
+    assert capsys.readouterr().out.count("MLflow: not written (connection refused)") == 2  # in training, and at its end
+    (run,) = runs(pulled)
+    assert curve(pulled, run) == [(1, 0.5)]
+    pipeline_log.log_training()
+    (run,) = runs(pulled)
+    assert curve(pulled, run) == [(1, 0.5), (2, 0.25), (3, 0.2)]
+    assert "model_sha256" in run.data.tags
+
+
+def test_many_start_at_once_on_an_empty_sqlite_store(pulled):
+    """As DVC's queue runs them: in temporary workspaces below .dvc/tmp/exps, which share the store."""
+    (pulled / "mlflow.db").unlink()
+    calls = []
+    for seed, folder in enumerate(queued(pulled, 4)):
+        set_param(folder, "base.seed", seed)
+        calls.append((folder, (seed,)))
+    assert "not written" not in "".join(together(log_many_epochs, calls))
+    check_epochs([(run.data.params["base.seed"], run.info.status, curve(pulled, run)) for run in runs(pulled)], 4)

@@ -1,0 +1,94 @@
+"""The registered model behind a real `mlflow models serve`, asked by the README's own commands."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from base64 import b64encode
+from pathlib import Path
+
+import pytest
+import requests
+
+from darkroom.core.files import read_csv
+from darkroom.inference import formats
+from darkroom.inference.predictor import classify
+from darkroom.tracking import pipeline_log
+from tests.helpers.project import ROOT, inside, run
+from tests.helpers.servers import answers, free_port, readme, wait
+
+PORT = "5001"  # in the README
+
+
+@pytest.fixture(scope="module")
+def served(project, tmp_path_factory):
+    """A copy of the small project whose registered model is served, and the server's port."""
+    folder = tmp_path_factory.mktemp("served") / "project"
+    with inside(project, folder):
+        pipeline_log.log_export("animals")
+    port = free_port()
+    (line,) = [line for line in (ROOT / "README.md").read_text().splitlines() if "models serve" in line]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with (folder / "serve.log").open("w") as log:
+        server = subprocess.Popen(
+            ["bash", "-c", line.replace(PORT, port)],
+            cwd=folder,
+            env=os.environ | {"PATH": path},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        wait(server, folder / "serve.log", lambda: answers(port, "/health"))
+        yield folder, port
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # it died: the log says why
+            os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)
+
+
+def ask(port, images):
+    rows = [{"image": b64encode(image).decode()} for image in images]
+    return requests.post(f"http://127.0.0.1:{port}/invocations", json={"dataframe_records": rows}, timeout=60)
+
+
+@pytest.mark.full
+def test_it_answers_as_the_command_predicts(served):
+    folder, port = served
+    paths = [folder / row["path"] for row in read_csv(folder / "reports/predictions.csv")[::5]]
+    predictions = ask(port, [path.read_bytes() for path in paths]).json()["predictions"]
+    exported = formats.load(formats.locate(folder / "exports"))
+    assert len(predictions) == len(paths) >= 20
+    for answer, (_, expected) in zip(predictions, classify(exported, paths), strict=True):
+        assert answer["label"] == exported.classes[expected.argmax()]
+        assert answer["probability"] == pytest.approx(expected.max(), abs=1e-6)
+        assert answer["probabilities"] == pytest.approx(dict(zip(exported.classes, expected, strict=True)), abs=1e-6)
+
+
+@pytest.mark.full
+def test_the_readmes_command_asks_it_about_a_file(served, tmp_path):
+    folder, port = served
+    row = read_csv(folder / "reports/predictions.csv")[0]
+    picture = (folder / row["path"]).read_bytes()
+    # A photograph is larger than an argument of a command may be; what follows a picture's end is ignored.
+    (tmp_path / "picture.jpg").write_bytes(picture + bytes(1_000_000))
+    done = run("bash", "-c", readme("/invoc").replace(PORT, port), cwd=tmp_path)
+    (answer,) = json.loads(done.stdout)["predictions"]
+    assert answer["label"] == row["predicted"]
+
+
+@pytest.mark.full
+def test_a_bad_picture_is_a_bad_request(served):
+    folder, port = served
+    good = next((folder / "data/split/test/Bag").iterdir()).read_bytes()
+    answer = ask(port, [good, b"no picture"])
+    assert answer.status_code == 400
+    assert "Unreadable pictures: row 1: not a picture of a known format." in answer.json()["message"]
+    assert "Traceback" not in answer.text
+    broken = requests.post(
+        f"http://127.0.0.1:{port}/invocations", json={"dataframe_records": [{"image": "a"}]}, timeout=60
+    )
+    assert (broken.status_code, "Traceback" in broken.text) == (400, False)
+    assert ask(port, [good]).ok

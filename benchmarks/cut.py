@@ -14,11 +14,12 @@ import keras
 import numpy as np
 
 from darkroom.backbones import keras_apps
-from darkroom.core import params, runtime
+from darkroom.core import runtime
 from darkroom.core.paths import EXTRACT_REPORT, FEATURES
 from darkroom.images.folders import listed
 from darkroom.models import heads, split_point
 from darkroom.models.inputs import Features, Held, Inputs, Pictures
+from darkroom.pipeline import params
 from darkroom.train import fine_tuning
 from darkroom.train.batches import Batches
 
@@ -27,7 +28,7 @@ def main() -> None:
     """Print a row of a Markdown table for each precision."""
     runtime.prepare(42)
     extracted = json.loads(EXTRACT_REPORT.read_text())
-    section = params.check(params.load())["train"]
+    section = params.current().train
     size = (extracted["image_size"][0], extracted["image_size"][1])
     features = Features(FEATURES, "train", extracted["layers"])
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 256

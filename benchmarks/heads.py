@@ -12,9 +12,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from darkroom.core import params, runtime
+from darkroom.core import runtime
 from darkroom.core.paths import EXTRACT_REPORT, FEATURES
 from darkroom.models.inputs import Features
+from darkroom.pipeline import params
 from darkroom.train.calibration import fit_temperature, log_loss
 from stages import train
 
@@ -28,7 +29,7 @@ def main() -> None:
     extracted = json.loads(EXTRACT_REPORT.read_text())
     rows, val = (Features(FEATURES, part, extracted["layers"]) for part in ("train", "val"))
     classes = sorted(set(rows.labels))
-    section = params.check(params.load())["train"].model_dump(by_alias=True)
+    section = params.current().train.model_dump(by_alias=True)
     once = {"type": "logistic", "prepare": None}
     linear = heads.build(once, rows.rows(slice(0, 1)).shape[1], len(classes))
     started = time.perf_counter()

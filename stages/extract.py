@@ -1,4 +1,4 @@
-"""Run every picture once through a frozen, pretrained network and save the outputs of the selected layers.
+"""Run every picture once through a frozen, pretrained network and save the outputs of selected layers.
 
 Reads   data/split, data/augmented, data/weights
 Writes  data/features/: {train,val,test}.csv (sha256, path, label of each row), {train,val,test}.<layer>.npy,
@@ -8,6 +8,7 @@ Params  base.seed, extract
 
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,23 +26,23 @@ from darkroom.images.folders import PARTS, listed
 from darkroom.pipeline.script import run
 from darkroom.tracking.store import download
 
-CHUNK = 32 * BATCH  # pictures that a killed extraction can lose
+CHUNK = 32 * BATCH  # pictures that a killed extraction loses at most
 
 
 def main(base: Base, params: Params) -> None:
-    """Extract the features that the cache lacks, and write all in canonical order."""
+    """Extract the features that are not cached, and write all of them in canonical order."""
     with whole_folder(FEATURES) as folder:
-        (folder / ".keep").touch()  # DVC would warn of an empty output at every step
+        (folder / ".keep").touch()  # DVC warns of an empty output at every step
         spec = extract(params, base.seed, folder) if params.backbone else BackboneSpec(backbone=None)
     write_json(EXTRACT_REPORT, spec.model_dump(mode="json", by_alias=True, exclude_unset=True))
     print(f"extract: {spec.features or 0} features a picture in {FEATURES}")
 
 
 def extract(params: Params, seed: int, folder: Path) -> BackboneSpec:
-    """Write the features of all splits to `folder` and return how they were made.
+    """Write the features of all splits to `folder` and return their specification.
 
     Raises:
-        UserError: unknown network or layer, weights out of reach, or features too large for float16.
+        UserError: a network or layer is unknown, weights cannot be downloaded, or features exceed float16's range.
     """
     runtime.prepare(seed)
     import keras
@@ -51,9 +52,9 @@ def extract(params: Params, seed: int, folder: Path) -> BackboneSpec:
 
     precision = runtime.precision(params.precision)
     name, size = str(params.backbone), (params.image_size[0], params.image_size[1])
-    network = keras_apps.network(name, size, precision)
-    model = keras_apps.body(network, name, size, params.layers, params.pooling)
-    weights.fill(network, name, params.weights, download)
+    backbone = keras_apps.network(name, size, precision)
+    model = keras_apps.feature_extractor(backbone, name, size, params.layers, params.pooling)
+    weights.load(backbone, name, params.weights, download)
     spec = BackboneSpec(
         backbone=name,
         weights=params.weights,
@@ -65,22 +66,27 @@ def extract(params: Params, seed: int, folder: Path) -> BackboneSpec:
         keras=keras.__version__,
         tensorflow=tf.__version__,
     )
-    cache = FeatureCache(spec.model_dump(exclude_unset=True) | {"code": code_digest("extract")})
+    cache = FeatureCache(cache_key(spec))
     rows = {part: [(sha256(path), path, label) for path, label in listed(part)] for part in PARTS}
     paths = {digest: path for part in PARTS for digest, path, _ in rows[part]}
-    todo = cache.missing([digest for part in PARTS for digest, _, _ in rows[part]])
-    batches = features(model, [paths[digest] for digest in todo], size, precision)
-    done = progress(batches, len(todo), "extract", step=BATCH)
-    for start in range(0, len(todo), CHUNK):
-        chunk = list(islice(done, CHUNK // BATCH))
+    missing = cache.missing([digest for part in PARTS for digest, _, _ in rows[part]])
+    forward = features(model, [paths[digest] for digest in missing], size, precision)
+    batches = progress(forward, len(missing), "extract", step=BATCH)
+    for start in range(0, len(missing), CHUNK):
+        chunk = list(islice(batches, CHUNK // BATCH))
         joined = {layer: np.concatenate([batch[layer] for batch in chunk]) for layer in params.layers}
-        cache.add(todo[start : start + CHUNK], joined)
+        cache.add(missing[start : start + CHUNK], joined)
     for part in PARTS:
         write_csv(folder / f"{part}.csv", ("sha256", "path", "label"), rows[part])
         for layer in params.layers:
             cache.write([digest for digest, _, _ in rows[part]], layer, folder / f"{part}.{layer}.npy")
-    network.save_weights(folder / BACKBONE)
+    backbone.save_weights(folder / BACKBONE)
     return spec.model_copy(update={"features": sum(int(model.output[layer].shape[1]) for layer in params.layers)})
+
+
+def cache_key(spec: BackboneSpec) -> dict[str, Any]:
+    """Everything but the picture that changes its features: the specification, and all code behind them."""
+    return spec.model_dump(exclude_unset=True) | {"code": [code_digest("extract"), sha256(Path(__file__))]}
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def main(base: Base, params: Params) -> None:
     if len(left_out) > len(assignment):
         raise UserError(
             f"{len(left_out):,} pictures are left out, since near-duplicates are held out, and only "
-            f"{len(assignment):,} are used: give split.group, which keeps such pictures together, or use another "
+            f"{len(assignment):,} are used: set split.group, which keeps such pictures together, or use another "
             "split.method."
         )
     with whole_folder(SPLIT) as folder:

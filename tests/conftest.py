@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from darkroom.core import runtime  # first of all, since it sets what TensorFlow reads when a test module imports it
 from darkroom.core.files import write_json
 from tests.helpers.once import made_once
-from tests.helpers.pictures import CLASSES, FASHION, PER_CLASS, download_params
+from tests.helpers.pictures import FASHION, PER_CLASS, download_params, write_splits
 from tests.helpers.project import ROOT, clone, fill, inside, record, run, without
 
 PATH = list(sys.path)
@@ -21,14 +22,12 @@ PATH = list(sys.path)
 @pytest.fixture(scope="session")
 def tensorflow():
     """TensorFlow, set up as every stage with tensors does it. Tests that compute with it ask for this fixture."""
-    from darkroom.core import runtime
-
     runtime.prepare(0)
 
 
 @pytest.fixture(scope="session")
 def fashion(tmp_path_factory):
-    """`(folder, report)`: train/<class>/ with 60 pictures of each class, and the official test part whole."""
+    """`(folder, report)`: train/<class>/ with 60 pictures of each class, and the whole official test part."""
 
     def make(folder):
         from darkroom.download.sources import tfds
@@ -46,7 +45,7 @@ def fashion(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def own_code():
-    """MLflow puts the code of a model that it loads before the project's, where new processes would find it."""
+    """Restore the import path: MLflow puts the code of a model that it loads before the project's."""
     yield
     sys.path[:] = PATH
 
@@ -69,20 +68,13 @@ def workspace(tmp_path, monkeypatch):
 @pytest.fixture
 def tuning(workspace, fashion):
     """A split project: 30 pictures of each of three classes in train, 10 in val and in test."""
-    for label in CLASSES:
-        files = sorted((fashion[0] / "train" / label).iterdir())
-        for part, chosen in (("train", files[:30]), ("val", files[30:40]), ("test", files[40:50])):
-            (workspace / "data/split" / part / label).mkdir(parents=True)
-            for path in chosen:
-                shutil.copy(path, workspace / "data/split" / part / label)
-    (workspace / "data/augmented").mkdir()
-    (workspace / "data/augmented/.left_out.csv").write_text("picture\n")
+    write_splits(workspace, fashion[0] / "train")
     return workspace
 
 
 @pytest.fixture
 def window():
-    """`window(width)` opens a page in a real browser: the page, what goes wrong in it, the addresses it asks for."""
+    """`window(width)` opens a page in a real browser: the page, its console's problems, the addresses it requests."""
     from playwright.sync_api import sync_playwright
 
     program = shutil.which("chromium") or shutil.which("google-chrome")
@@ -112,13 +104,13 @@ def project(tmp_path_factory, pictures):
         record(folder / "darkroom", "first run")
 
     made = made_once(tmp_path_factory, "project", make)
-    # Each process has its own, since tests leave files there.
+    # Each process has its own copy, since tests leave files there.
     return shutil.copytree(made / "darkroom", tmp_path_factory.mktemp("project") / "darkroom", symlinks=True)
 
 
 @pytest.fixture
 def pulled(project, tmp_path):
-    """The small project's outputs without its store, as somebody has them who pulled them."""
+    """The small project's outputs without caches and MLflow's store, as after `dvc pull` in a new clone."""
     folder = tmp_path / "pulled"
     with inside(project, folder, without(project, "mlflow.db", "mlartifacts", ".cache", ".dvc/cache", "data")):
         (folder / "data").mkdir()

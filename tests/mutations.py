@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.helpers.project import ROOT
+from tests.helpers.project import ROOT, commit
 
 
 class Mutation(NamedTuple):
@@ -29,7 +29,379 @@ class Mutation(NamedTuple):
     tests: str
 
 
-MUTATIONS: list[Mutation] = []
+MUTATIONS = [
+    Mutation(
+        "the classes are numbered backwards",
+        "darkroom/models/inputs.py",
+        "enumerate(classes)}",
+        "enumerate(reversed(classes))}",
+        "tests/models tests/train tests/evaluate",
+    ),
+    Mutation(
+        "pixels are BGR",
+        "darkroom/images/decode.py",
+        'np.asarray(image.convert("RGB"))',
+        'np.asarray(image.convert("RGB"))[..., ::-1]',
+        "tests/images",
+    ),
+    Mutation(
+        "EXIF orientation is ignored",
+        "darkroom/images/decode.py",
+        "image = ImageOps.exif_transpose(opened)",
+        "image = opened",
+        "tests/images tests/download",
+    ),
+    Mutation(
+        "16-bit grey is scaled wrongly",
+        "darkroom/images/decode.py",
+        "// 257",
+        "// 256",
+        "tests/images tests/download",
+    ),
+    Mutation(
+        "transparency becomes black",
+        "darkroom/images/decode.py",
+        'Image.new("RGBA", image.size, "white")',
+        'Image.new("RGBA", image.size, "black")',
+        "tests/images tests/download",
+    ),
+    Mutation(
+        "hidden files count as pictures",
+        "darkroom/images/folders.py",
+        'if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)',
+        "if path.is_file()",
+        "tests/images tests/split tests/augment tests/extract",
+    ),
+    Mutation(
+        "pictures that were left out are trained on",
+        "darkroom/images/folders.py",
+        " if picture.path not in left_out)",
+        ")",
+        "tests/images tests/augment tests/extract",
+    ),
+    Mutation(
+        "a head is trained on the validation pictures",
+        "darkroom/train/features.py",
+        'for part in ("train", "val"))',
+        'for part in ("val", "val"))',
+        "tests/train tests/models",
+    ),
+    Mutation(
+        "every split is evaluated on train",
+        "darkroom/models/classifier.py",
+        "return Features(FEATURES, part, self.spec.layers)",
+        'return Features(FEATURES, "train", self.spec.layers)',
+        "tests/evaluate tests/models tests/train",
+    ),
+    Mutation(
+        "cached features get into another order than the pictures",
+        "darkroom/extract/feature_cache.py",
+        "result[numbers] = features[places]",
+        "result[numbers] = features[np.sort(places)]",
+        "tests/extract",
+    ),
+    Mutation(
+        "the feature cache's key lacks the image size",
+        "stages/extract.py",
+        "spec.model_dump(exclude_unset=True)",
+        'spec.model_dump(exclude_unset=True, exclude={"image_size"})',
+        "tests/extract",
+    ),
+    Mutation(
+        "the feature cache's key lacks the code",
+        "stages/extract.py",
+        '{"code": [code_digest("extract"), sha256(Path(__file__))]}',
+        "{}",
+        "tests/extract",
+    ),
+    Mutation(
+        "the digest of code omits imported rooms",
+        "darkroom/core/hashing.py",
+        "pending += [",
+        "_ = [",
+        "tests/core",
+    ),
+    Mutation(
+        "the exported model multiplies by the temperature",
+        "darkroom/models/classifier.py",
+        "Rescaling(1 / self.spec.temperature,",
+        "Rescaling(self.spec.temperature,",
+        "tests/models tests/evaluate tests/export",
+    ),
+    Mutation(
+        "the evaluation ignores the temperature",
+        "darkroom/evaluate/predictions.py",
+        "for temperature in (1, model.spec.temperature)",
+        "for temperature in (1, 1)",
+        "tests/evaluate",
+    ),
+    Mutation(
+        "calibration is certain of its labels",
+        "darkroom/train/calibration.py",
+        "doubt = 1 / (count + 2)",
+        "doubt = 0.0",
+        "tests/train",
+    ),
+    Mutation(
+        "the worst epoch is kept",
+        "darkroom/train/history.py",
+        "np.argmin(",
+        "np.argmax(",
+        "tests/train",
+    ),
+    Mutation(
+        "patience is an epoch longer",
+        "darkroom/train/history.py",
+        "waited >= descent.patience",
+        "waited > descent.patience",
+        "tests/train",
+    ),
+    Mutation(
+        "the best epoch's weights are not saved",
+        "darkroom/train/checkpoints.py",
+        "if self.keep_all or best == last:",
+        "if self.keep_all:",
+        "tests/train",
+    ),
+    Mutation(
+        "a resumed training starts with a new optimizer",
+        "darkroom/train/checkpoints.py",
+        '_assign(model.optimizer.variables, arrays, "optimizer")',
+        "pass",
+        "tests/train tests/faults",
+    ),
+    Mutation(
+        "checkpoints are not synced to the disk",
+        "darkroom/train/checkpoints.py",
+        "os.fsync(stream.fileno())",
+        "pass",
+        "tests/train",
+    ),
+    Mutation(
+        "files are written in place",
+        "darkroom/core/files.py",
+        'partial = target.parent / f".{target.name}.{os.getpid()}.partial"',
+        "partial = target",
+        "tests/core",
+    ),
+    Mutation(
+        "what a killed stage left gets into its folder",
+        "darkroom/core/files.py",
+        "rmtree(partial, ignore_errors=True)\n    partial.mkdir(parents=True)",
+        "rmtree(partial / 'none', ignore_errors=True)\n    partial.mkdir(parents=True, exist_ok=True)",
+        "tests/core",
+    ),
+    Mutation(
+        "the last pictures of a pass are never trained on",
+        "darkroom/train/batches.py",
+        "-(-len(inputs) // self.size)",
+        "len(inputs) // self.size",
+        "tests/train",
+    ),
+    Mutation(
+        "pictures and labels of a batch are in different orders",
+        "darkroom/train/batches.py",
+        "self.inputs.rows(rows), self.one_hot[rows]",
+        "self.inputs.rows(rows), self.one_hot[np.sort(rows)]",
+        "tests/train",
+    ),
+    Mutation(
+        "every pass has the same order",
+        "darkroom/train/batches.py",
+        'seeds.stream(self.seed, "shuffle", number)',
+        'seeds.stream(self.seed, "shuffle")',
+        "tests/train",
+    ),
+    Mutation(
+        "class weights are the counts of the classes",
+        "darkroom/train/params.py",
+        "(len(numbers) / (classes * np.bincount(numbers, minlength=classes)))",
+        "(np.bincount(numbers, minlength=classes))",
+        "tests/train",
+    ),
+    Mutation(
+        "an ordered split holds out one picture more",
+        "darkroom/split/methods.py",
+        "round(share * len(names))",
+        "round(share * len(names)) + 1",
+        "tests/split",
+    ),
+    Mutation(
+        "a stable split ignores the seed",
+        "darkroom/split/methods.py",
+        'f"{seed}/{key}"',
+        'f"{key}"',
+        "tests/split",
+    ),
+    Mutation(
+        "leaks are not noticed",
+        "darkroom/split/groups.py",
+        "if len(picture_in) > 1:",
+        "if len(picture_in) > 3:",
+        "tests/split",
+    ),
+    Mutation(
+        "near-duplicates stay on both sides of a split",
+        "darkroom/split/groups.py",
+        "if len(set(parts)) == 1:",
+        "if len(set(parts)) >= 1:",
+        "tests/split",
+    ),
+    Mutation(
+        "a class gets one picture more than the limit",
+        "darkroom/download/selection.py",
+        "ranked[limit if limit else len(ranked) :]",
+        "ranked[limit + 1 if limit else len(ranked) :]",
+        "tests/download",
+    ),
+    Mutation(
+        "a picture with two labels is kept",
+        "darkroom/download/selection.py",
+        "if other.label != item.label), None)",
+        "if other.label == item.label and other is not item), None)",
+        "tests/download",
+    ),
+    Mutation(
+        "every other flip is missing",
+        "darkroom/augment/transforms.py",
+        "-1 if flip and number < 0.5 else 1",
+        "-1 if flip and number < 0.0 else 1",
+        "tests/augment",
+    ),
+    Mutation(
+        "augmentation overshoots its target",
+        "darkroom/augment/new_pictures.py",
+        "range(target - len(paths))",
+        "range(target - len(paths) + 1)",
+        "tests/augment",
+    ),
+    Mutation(
+        "random streams ignore their names",
+        "darkroom/core/seeds.py",
+        "map(str, (seed, *names))",
+        "map(str, (seed,))",
+        "tests/core",
+    ),
+    Mutation(
+        "pictures are resized off by half a pixel",
+        "darkroom/backbones/keras_apps.py",
+        "+ 0.5) * scale - 0.5",
+        "+ 0.5) * scale",
+        "tests/backbones tests/extract",
+    ),
+    Mutation(
+        "the network's pre-processing is skipped",
+        "darkroom/backbones/keras_apps.py",
+        'return module.preprocess_input(pixels, data_format="channels_last")',
+        "return pixels",
+        "tests/backbones tests/extract",
+    ),
+    Mutation(
+        "Wilson's interval is one of 90 %",
+        "darkroom/evaluate/statistics.py",
+        'proportion_ci(0.95, method="wilson")',
+        'proportion_ci(0.90, method="wilson")',
+        "tests/evaluate tests/commands/test_compare.py",
+    ),
+    Mutation(
+        "bootstrap intervals are ones of 90 %",
+        "darkroom/evaluate/bootstrap.py",
+        "(0.025, 0.975)",
+        "(0.05, 0.95)",
+        "tests/evaluate",
+    ),
+    Mutation(
+        "top-k accuracy counts k + 1 classes",
+        "darkroom/evaluate/metrics.py",
+        "(rank < k).mean()",
+        "(rank <= k).mean()",
+        "tests/evaluate",
+    ),
+    Mutation(
+        "Grad-CAM shows what speaks against a class, too",
+        "darkroom/evaluate/grad_cam.py",
+        "np.maximum(maps @ slopes.mean(axis=(0, 1)), 0)",
+        "np.abs(maps @ slopes.mean(axis=(0, 1)))",
+        "tests/evaluate",
+    ),
+    Mutation(
+        "an export that disagrees with Keras is accepted",
+        "darkroom/export/parity.py",
+        "if not (same_label >= limits.same_label and near >= limits.near):",
+        "if False:",
+        "tests/export",
+    ),
+    Mutation(
+        "an export's class names are in another order",
+        "darkroom/inference/formats/onnx.py",
+        "json.dumps(conversion.classes,",
+        "json.dumps(conversion.classes[::-1],",
+        "tests/inference tests/export",
+    ),
+    Mutation(
+        "predictions of a batch are in another order",
+        "darkroom/inference/predictor.py",
+        "for item, result in zip(batch, results, strict=True):",
+        "for item, result in zip(batch[::-1], results, strict=True):",
+        "tests/inference tests/commands/test_predict.py",
+    ),
+    Mutation(
+        "errors end with exit code 0",
+        "darkroom/pipeline/script.py",
+        'sys.exit(f"{name}: {error}")',
+        "sys.exit(0)",
+        "tests/pipeline/test_params.py tests/commands",
+    ),
+    Mutation(
+        "unknown keys in params.yaml are accepted",
+        "darkroom/core/params.py",
+        'extra="forbid"',
+        'extra="ignore"',
+        "tests/core tests/pipeline/test_params.py",
+    ),
+    Mutation(
+        "settings of an earlier recipe stay",
+        "darkroom/pipeline/recipes.py",
+        "overlay(content | owned, recipe)",
+        "overlay(content, recipe)",
+        "tests/pipeline/test_recipes.py tests/commands/test_recipe.py",
+    ),
+    Mutation(
+        "a worse candidate is promoted",
+        "darkroom/commands/promote/command.py",
+        "if log_loss.value > 0:",
+        "if log_loss.value < 0:",
+        "tests/commands/test_promote.py",
+    ),
+    Mutation(
+        "an evaluation is logged twice",
+        "darkroom/tracking/runs.py",
+        "if held != digest:",
+        "if True:",
+        "tests/tracking",
+    ),
+    Mutation(
+        "the evaluation of another model is logged",
+        "darkroom/tracking/pipeline_log.py",
+        "return bool(model == model_sha256(paths.MODELS))",
+        "return True",
+        "tests/tracking",
+    ),
+    Mutation(
+        "a stage's code is missing in dvc.yaml",
+        "dvc.yaml",
+        "      - darkroom/inference\n",
+        "",
+        "tests/pipeline/test_layout.py",
+    ),
+    Mutation(
+        "votes of neighbours ignore the class weights",
+        "darkroom/models/heads/knn.py",
+        "[data.y] * data.weights",
+        "[data.y]",
+        "tests/models tests/train",
+    ),
+]
 
 
 def copied(folder: Path) -> Path:
@@ -41,7 +413,11 @@ def copied(folder: Path) -> Path:
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
-    for command in (["init", "-q"], ["add", "-A"], ["-c", "user.name=T", "-c", "user.email=t@l", "commit", "-qm", "all"]):
+    for command in (
+        ["init", "-q"],
+        ["add", "-A"],
+        ["-c", "user.name=T", "-c", "user.email=t@l", "commit", "-qm", "all"],
+    ):
         subprocess.run(["git", *command], cwd=folder, check=True)
     return folder
 

@@ -94,15 +94,15 @@ def affine(height: int, width: int, transforms: Transforms, signed: np.ndarray, 
     angle, shear = np.deg2rad([t.rotation * signed[0], t.shear * signed[1]])
     shift = np.array([t.width_shift * width * signed[2], t.height_shift * height * signed[3]])
     zoom = 1 + t.zoom * signed[4:6]
-    keep = 1 - t.crop * unsigned[0]
-    shift += (1 - keep) / 2 * np.array([width - 1, height - 1]) * signed[6:8]
+    visible = 1 - t.crop * unsigned[0]
+    shift += (1 - visible) / 2 * np.array([width - 1, height - 1]) * signed[6:8]
     mirror = [
         -1 if flip and number < 0.5 else 1
         for flip, number in zip((t.horizontal_flip, t.vertical_flip), unsigned[1:], strict=True)
     ]
     rotate = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
     slant = np.array([[1, -np.sin(shear), 0], [0, np.cos(shear), 0], [0, 0, 1]])
-    scale = np.diag([*(keep * zoom * mirror), 1])
+    scale = np.diag([*(visible * zoom * mirror), 1])
     centre = np.array([[1, 0, (width - 1) / 2], [0, 1, (height - 1) / 2], [0, 0, 1]])
     move = np.array([[1, 0, shift[0]], [0, 1, shift[1]], [0, 0, 1]])
     return centre @ move @ rotate @ slant @ scale @ np.linalg.inv(centre)

@@ -1,6 +1,6 @@
-"""Where a network's weights come from: ImageNet, chance, a file, or an earlier model of one's own.
+"""Backbone weights: from ImageNet, random, from a file, or from a model trained earlier.
 
-What lies in `data/weights` is a dependency of the stage `extract`, so that a change of it is noticed.
+`data/weights` is a dependency of the stage `extract`, so that DVC notices a change there.
 """
 
 import os
@@ -22,42 +22,43 @@ SECONDS_TO_ANSWER = 10.0
 MLFLOW = ("models:/", "runs:/", "mlflow-artifacts:/")
 
 
-def fill(whole: keras.Model, name: str, source: str, fetch: Callable[[str], Path]) -> None:
-    """Give the network called `name` its weights.
+def load(backbone: keras.Model, name: str, source: str, download: Callable[[str], Path]) -> None:
+    """Load the weights of a backbone.
 
     Args:
-        whole: without classifier, freshly made, so with random weights.
-        name: in keras.applications.
-        source: imagenet, random, a file or a folder below data/weights, or the address of a model in MLflow.
-        fetch: gets a model from MLflow: its address to a folder.
+        backbone: a network of keras.applications without classifier, just built, so with random weights.
+        name: its name in keras.applications.
+        source: imagenet, random, a file or folder below data/weights, or the address of a model in MLflow.
+        download: from the address of a model in MLflow to a folder that holds it.
 
     Raises:
-        UserError: they cannot be had, or are those of another network.
+        UserError: the weights cannot be found or downloaded, or belong to another network.
     """
     if source == "imagenet":
-        whole.set_weights(_imagenet(name, whole.input_shape[1:]))
-        for layer in whole.layers:
+        backbone.set_weights(_imagenet(name, backbone.input_shape[1:]))
+        for layer in backbone.layers:
             if isinstance(layer, keras.layers.Normalization):
                 if name.startswith("EfficientNetB"):
-                    _divide_again(layer, name)
-                layer.finalize_state()  # it keeps what it makes of its weights
+                    _rescale_variance(layer, name)
+                layer.finalize_state()  # the layer caches values derived from its weights
     elif source != "random":
-        path = fetch(source) if source.startswith(MLFLOW) else _local(source)
+        path = download(source) if source.startswith(MLFLOW) else _local(source)
         if path.is_dir():
-            path = _earlier(path, name)
+            path = _of_model(path, name)
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("error", UserWarning)  # Keras only warns of layers that the file does not have
-                whole.load_weights(path)
-        except Exception as error:  # whatever Keras' readers raise on a file that is not what it is called
-            said = " ".join(str(error).split())[:200]
-            raise UserError(f"extract.weights: {path} does not hold the weights of {name} ({said}).") from None
+                warnings.simplefilter("error", UserWarning)  # Keras only warns of layers that the file lacks
+                backbone.load_weights(path)
+        except Exception as error:  # Keras' readers raise all kinds of errors on a file of another format
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"extract.weights: {path} does not hold the weights of {name} ({reason}).") from None
 
 
-def _divide_again(layer: keras.layers.Normalization, name: str) -> None:
-    """EfficientNetB0 to B7 divide once more by a square root, but in Keras only with ImageNet's weights.
+def _rescale_variance(layer: keras.layers.Normalization, name: str) -> None:
+    """Put the second scaling of EfficientNetB0 to B7 into the variance, where a weights file keeps it.
 
-    In the variance this survives in a weights file.
+    Keras adds a layer for it, which divides by the square root of ImageNet's standard deviations, but only to networks
+    that it builds with ImageNet weights.
     """
     mean, variance, *count = layer.get_weights()
     module = sys.modules[getattr(keras.applications, name).__module__]
@@ -65,23 +66,23 @@ def _divide_again(layer: keras.layers.Normalization, name: str) -> None:
 
 
 def _local(source: str) -> Path:
-    """The file or folder at a path below data/weights."""
+    """Return the path of a file or folder, which must lie below data/weights."""
     path = Path(source)
     if WEIGHTS not in path.parents or ".." in path.parts:
         raise UserError(
-            f"extract.weights is {source}, but must be imagenet, random, a path below {WEIGHTS} (which DVC watches) or "
+            f"extract.weights is {source}, but must be imagenet, random, a path below {WEIGHTS} (which DVC tracks), or "
             f"an address in MLflow that begins with {', '.join(MLFLOW)}."
         )
     if not path.exists():
-        raise UserError(f"extract.weights: {path} is not there: put a weights file or the folder of a model there.")
+        raise UserError(f"extract.weights: {path} does not exist: put a weights file or a model's folder there.")
     return path
 
 
-def _earlier(folder: Path, name: str) -> Path:
-    """The file with the network's weights of a trained model, wherever in `folder` the model lies."""
+def _of_model(folder: Path, name: str) -> Path:
+    """Return the file of backbone weights of the trained model that lies anywhere in a folder."""
     models = sorted(path.parent for path in folder.rglob(SPEC))
     if len(models) != 1:
-        raise UserError(f"extract.weights: {folder} must hold one model of Darkroom, but holds {len(models)}.")
+        raise UserError(f"extract.weights: {folder} must hold one Darkroom model, but holds {len(models)}.")
     try:
         network = ModelSpec.load(models[0]).backbone.name
     except UserError:
@@ -94,23 +95,23 @@ def _earlier(folder: Path, name: str) -> Path:
 
 
 def _imagenet(name: str, shape: tuple[int, int, int]) -> list[np.ndarray]:
-    """ImageNet weights in the order of the network's own: Keras', or for VGG16 a mirror's where Keras' host is silent.
+    """Download ImageNet weights, in the network's order: from Keras' host, or from a mirror of VGG16's.
 
     Raises:
-        UserError: they are to be had from neither.
+        UserError: they cannot be downloaded from either.
     """
-    before = socket.getdefaulttimeout()
+    timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(SECONDS_TO_ANSWER)
     try:
         return getattr(keras.applications, name)(include_top=False, weights="imagenet", input_shape=shape).get_weights()
     except Exception as error:  # Keras raises a plain Exception when a download fails
         if name != "VGG16":
-            said = " ".join(str(error).split())
+            reason = " ".join(str(error).split())
             raise UserError(
-                f"ImageNet weights of {name} cannot be reached ({said}): set extract.weights to random or a file, or "
-                "extract.backbone to VGG16, whose weights a mirror has."
+                f"ImageNet weights of {name} cannot be downloaded ({reason}): set extract.weights to random or a file, "
+                "or extract.backbone to VGG16, whose weights are mirrored."
             ) from None
     finally:
-        socket.setdefaulttimeout(before)
+        socket.setdefaulttimeout(timeout)
     keras_home = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
     return vgg16_mirror.arrays(keras_home / "models")

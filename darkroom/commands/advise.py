@@ -160,7 +160,7 @@ def find_layers(backbone: BackboneSpec) -> Layers:
     from darkroom.models import split_point
 
     network = keras_apps.network(str(backbone.name), backbone.size)
-    outputs = keras_apps.outputs(network)
+    outputs = keras_apps.layer_outputs(network)
     top = list(outputs)[-1]
     wide = [name for name in split_point.places(network) if outputs[name].shape[1] >= 4 * outputs[top].shape[1]]
     count = max(1, round(len(split_point.before(network, "all").trained) / 5))

@@ -1,4 +1,4 @@
-"""Add the model in models/, its evaluation and its export to MLflow.
+"""Add the model, its evaluation and its export to MLflow.
 
 For a model that was pulled from a remote, or trained while the MLflow server was away. What MLflow holds already is not
 added again. An evaluation or an export of another model is left out, with a message.

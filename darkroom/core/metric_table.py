@@ -101,8 +101,8 @@ METRICS = (
     ),
     Metric(
         "ece",
-        "calibration error (ECE)",
-        f"Mean gap between the model's confidence and its accuracy, in {BINS} bins of confidence.",
+        "calibration error",
+        f"Expected calibration error: mean gap between confidence and accuracy, in {BINS} bins of confidence.",
         headline=True,
         calibration=True,
     ),

@@ -4,6 +4,8 @@ The model of each section is in its stage's room (`darkroom/<stage>/params.py`);
 them.
 """
 
+import copy
+import functools
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -66,12 +68,11 @@ def parse_yaml(text: str, name: str) -> Any:
     Raises:
         UserError: it is not valid YAML, or a mapping has the same key twice.
     """
-    from ruamel.yaml import YAML
     from ruamel.yaml.constructor import DuplicateKeyError
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
-        return YAML(typ="safe", pure=True).load(text)
+        return copy.deepcopy(_loaded(text))
     except DuplicateKeyError as error:
         problem = str(error.problem).partition(" with value")[0]
         raise UserError(f"{name} is not valid YAML: {problem} in line {error.problem_mark.line + 1}.") from None
@@ -81,6 +82,14 @@ def parse_yaml(text: str, name: str) -> Any:
         raise UserError(f"{name} is not valid YAML: {problem}{place}.") from None
     except (YAMLError, ValueError) as error:  # a ValueError comes from a date such as 2025-02-31
         raise UserError(f"{name} is not valid YAML: {' '.join(str(error).split())}.") from None
+
+
+@functools.lru_cache(maxsize=64)
+def _loaded(text: str) -> Any:
+    """Parse YAML; cached, since a page of it takes tenths of a second and a run in MLflow needs params many times."""
+    from ruamel.yaml import YAML
+
+    return YAML(typ="safe", pure=True).load(text)
 
 
 def validate(model: type[Model], content: dict[str, Any], name: str) -> Model:
@@ -105,7 +114,7 @@ def _problems(model: type[BaseModel], content: Any, error: ValidationError) -> l
             problems.append(f"{'.'.join(map(str, location))} is missing")
         elif item["type"] == "extra_forbidden":
             allowed = ", ".join(_keys(model, location[:-1]))
-            kind = f"is unknown (allowed here: {allowed})" if location[1:] else f"is no section (sections: {allowed})"
+            kind = f"is unknown (allowed here: {allowed})" if location[1:] else f"is not a section (sections: {allowed})"
             problems.append(f"{'.'.join(map(str, location))} {kind}")
         elif item["type"] == "value_error" and isinstance(item["input"], dict | BaseModel) and location[1:] == ():
             problems.append(f"{location[0]}: {item['ctx']['error']}")  # keys that do not go together

@@ -59,7 +59,7 @@ def select(checked: Sequence[Checked], limit: int | None) -> Selection:
 def find_copies(pictures: Iterable[Checked]) -> tuple[dict[Path, str], dict[Path, str]]:
     """Pictures to leave out because others have the same pixels, with the reason: `(copies, conflicts)`.
 
-    Of copies in one class the first in order stays. Of a picture in two classes none stays, since nobody knows which
+    Of copies in one class the first in order is kept. Of a picture in two classes none is, since nobody knows which
     label is right: a conflict.
     """
     by_pixels: dict[bytes, list[Checked]] = {}

@@ -35,7 +35,7 @@ class Explainer:
             )
         scratch = spec.mode == "scratch"
         network = model.head if scratch else model.backbone
-        outputs = keras_apps.outputs(network)
+        outputs = keras_apps.layer_outputs(network)
         if scratch:
             layers, pooling = [list(outputs)[-1]], "flatten"  # the logits, which are flat already
         elif spec.tuned:
@@ -91,7 +91,7 @@ def layer_of_maps(network: keras.Model, layers: list[str]) -> str:
     """
     order = [layer.name for layer in network.operations]
     first = next((layer.name for layer in network.operations if isinstance(layer, keras.layers.Conv2D)), order[-1])
-    outputs = keras_apps.outputs(network)
+    outputs = keras_apps.layer_outputs(network)
     deepest = max(layers, key=order.index)
     for name in (deepest, *reversed(split_point.places(network))):
         shape = outputs[name].shape

@@ -1,1 +1,1 @@
-"""Stage `extract`: features by the content of the picture."""
+"""Feature extraction: the forward pass and the cache of features."""

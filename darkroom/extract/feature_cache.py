@@ -1,7 +1,7 @@
-"""Features by the content of the picture, so that no picture goes through the same network twice.
+"""A cache of features by picture content, so that no picture goes through the same network twice.
 
-The cache lies outside the stage's output, which DVC deletes before a run. Chunks are written whole: an extraction
-that is killed goes on where it was, and several may fill one cache at the same time.
+It lies outside the stage's output, which DVC deletes before a run. Chunks are written atomically, so that a killed
+extraction resumes where it stopped and several processes can share a cache.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from darkroom.core.paths import cache
 
 
 class FeatureCache:
-    """Rows of features under one `key`: everything besides the picture that changes them (weights, layers, size…)."""
+    """Rows of features for one `key`: everything but the picture that changes them (weights, layers, size, code…)."""
 
     def __init__(self, key: dict[str, Any]) -> None:
         name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
@@ -29,18 +29,18 @@ class FeatureCache:
                 self.places.update({str(digest): (chunk, row) for row, digest in enumerate(file["sha256"])})
 
     def missing(self, digests: Sequence[str]) -> list[str]:
-        """Those whose features are not here yet, each once, in the order in which they first come."""
+        """Return the digests without features in the cache, each once, in order of first appearance."""
         return [digest for digest in dict.fromkeys(digests) if digest not in self.places]
 
     def add(self, digests: Sequence[str], features: dict[str, np.ndarray]) -> None:
-        """Keep one row of each layer's features for each digest."""
+        """Store one row of each layer's features for each digest."""
         chunk = self.folder / f"{hashlib.sha256(''.join(digests).encode()).hexdigest()[:24]}.npz"
         with whole_file(chunk) as partial, partial.open("wb") as stream:
             np.savez(stream, sha256=np.array(digests), **features)  # type: ignore[arg-type]
         self.places.update({digest: (chunk, row) for row, digest in enumerate(digests)})
 
     def write(self, digests: Sequence[str], layer: str, target: Path) -> None:
-        """Write the rows of `digests` as one .npy array of shape (pictures, n), without holding it in memory."""
+        """Write the rows of `digests` as a .npy array (pictures, n), without holding all of it in memory."""
         by_chunk: dict[Path, list[tuple[int, int]]] = defaultdict(list)
         for number, digest in enumerate(digests):
             chunk, row = self.places[digest]

@@ -13,18 +13,18 @@ BATCH = 32  # one fixed shape for every forward pass, so that a picture's featur
 
 
 def features(model: Any, paths: list[Path], size: tuple[int, int], precision: str) -> Iterator[dict[str, np.ndarray]]:
-    """Features of the pictures, batch by batch: layer name to an array of shape (batch, n).
+    """Yield the features of pictures batch by batch: layer name to an array (batch, n).
 
-    Features of a reduced-precision pass are float16, which holds every bfloat16 value of this size.
+    Features of a reduced-precision pass are float16, which can represent bfloat16 values of this magnitude.
 
     Args:
-        model: pixels to a dictionary of features (see `keras_apps.body`).
+        model: pixels to a dictionary of features (see `keras_apps.feature_extractor`).
         paths: picture files.
         size: height and width to which they are resized.
-        precision: the dtype policy of the model.
+        precision: dtype policy of the model.
 
     Raises:
-        UserError: features too large for float16.
+        UserError: features exceed the range of float16.
     """
     import tensorflow as tf
 
@@ -38,14 +38,14 @@ def features(model: Any, paths: list[Path], size: tuple[int, int], precision: st
         pixels.set_shape((None, None, 3))
         return resize(pixels[None])[0]
 
-    data = tf.data.Dataset.from_tensor_slices([str(path) for path in paths]) if paths else None
-    if data is None:
+    if not paths:
         return
+    data = tf.data.Dataset.from_tensor_slices([str(path) for path in paths])
     forward = tf.function(lambda images: model(images, training=False))
     for batch in data.map(load, tf.data.AUTOTUNE, deterministic=True).batch(BATCH).prefetch(2):
         count = len(batch)
         outputs = forward(tf.pad(batch, [[0, BATCH - count], [0, 0], [0, 0], [0, 0]]))
         arrays = {layer: output.numpy()[:count].astype(dtype) for layer, output in outputs.items()}
         if not all(np.isfinite(array).all() for array in arrays.values()):
-            raise UserError("features are too large for float16: set extract.precision to float32.")
+            raise UserError("the features exceed the range of float16: set extract.precision to float32.")
         yield arrays

@@ -93,7 +93,7 @@ class Classifier:
         backbone, layers = self.spec.backbone, self.spec.layers
         if layers:
             pooling = str(backbone.pooling)
-            body = keras_apps.body(self.backbone, str(backbone.name), backbone.size, list(layers), pooling)
+            body = keras_apps.feature_extractor(self.backbone, str(backbone.name), backbone.size, list(layers), pooling)
             pixels = body.input
             parts = [body(pixels)[layer] for layer in layers]
             rows = keras.layers.Concatenate()(parts) if len(parts) > 1 else parts[0]

@@ -66,7 +66,7 @@ def places(whole: keras.Model) -> list[str]:
     for layer in config:
         for name in _inputs(layer["inbound_nodes"]):
             last_use[name] = max(last_use[name], order[layer["name"]])
-    result, outputs, reach = [], keras_apps.outputs(whole), 0
+    result, outputs, reach = [], keras_apps.layer_outputs(whole), 0
     for name, position in order.items():
         if reach <= position and name in outputs:
             result.append(name)
@@ -76,7 +76,7 @@ def places(whole: keras.Model) -> list[str]:
 
 def part(whole: keras.Model, start: str | None, stop: str) -> keras.Model:
     """The network from the output of layer `start` (None: from its input) to that of layer `stop`."""
-    outputs = keras_apps.outputs(whole)
+    outputs = keras_apps.layer_outputs(whole)
     return keras.Model(outputs[start] if start else whole.input, outputs[stop], name=f"to_{stop}")
 
 
@@ -89,7 +89,7 @@ def entry(whole: keras.Model, name: str, start: str | None) -> tuple[Any, Any]:
     if start is None:
         pixels = keras.Input(whole.input_shape[1:], name="resized")
         return pixels, keras_apps.Preprocess(name)(pixels)
-    shape = keras_apps.outputs(whole)[start].shape[1:]
+    shape = keras_apps.layer_outputs(whole)[start].shape[1:]
     rows = keras.Input((math.prod(shape),), name="rows")
     return rows, keras.layers.Reshape(shape)(rows)
 
@@ -119,4 +119,4 @@ def _inputs(node: Any) -> list[str]:
 
 
 def _layers(whole: keras.Model) -> str:
-    return f"its layers are {', '.join(keras_apps.outputs(whole))}"
+    return f"its layers are {', '.join(keras_apps.layer_outputs(whole))}"

@@ -42,7 +42,7 @@ def plan(whole: keras.Model, settings: FineTune, extracted: BackboneSpec) -> Pla
         UserError: they were not, or the settings name layers that do not exist or leave nothing to train.
     """
     below, trained = split_point.before(whole, settings.unfreeze)
-    layers = list(keras_apps.outputs(whole))
+    layers = list(keras_apps.layer_outputs(whole))
     top = settings.top or layers[-1]
     if top not in layers:
         raise UserError(f"train.fine_tune.top: {extracted.name} has no layer {top}; it has {', '.join(layers)}.")

@@ -1,88 +1,121 @@
-"""Where weights come from: a file, an earlier model's folder, a model in MLflow."""
-
-import shutil
+"""Sources of weights: Keras, a mirror, a file, the folder of a model trained earlier, a model in MLflow."""
 
 import keras
 import mlflow
 import numpy as np
 import pytest
 
-from darkroom.backbones import keras_apps, weights
+from darkroom.backbones import keras_apps, vgg16_mirror, weights
 from darkroom.core.errors import UserError
-from tests.helpers.project import run
+from darkroom.core.hashing import arrays_sha256
+from darkroom.tracking import pipeline_log, store
+from tests.helpers.backbones import vgg16_weights
+from tests.helpers.project import inside
 from tests.helpers.training import extracted, tuned
+
+pytestmark = pytest.mark.usefixtures("tensorflow")
 
 
 @pytest.fixture
 def own(workspace):
-    """A network with weights of its own, below data/weights in three forms."""
+    """A network with weights of its own, which lie below data/weights in two forms."""
     (workspace / "data/weights").mkdir(parents=True)
     keras.utils.set_random_seed(5)
-    network = keras_apps.network("MobileNetV2", (32, 32))
-    network.save_weights(workspace / "data/weights/own.weights.h5")
-    network.save(workspace / "data/weights/own.keras")
-    return network
+    backbone = keras_apps.network("MobileNetV2", (32, 32))
+    backbone.save_weights(workspace / "data/weights/own.weights.h5")
+    backbone.save(workspace / "data/weights/own.keras")
+    return backbone
 
 
-def filled(name, source):
+def loaded(name, source):
+    """The weights of a new network with weights from a source."""
     keras.utils.set_random_seed(1)
-    network = keras_apps.network(name, (32, 32))
-    weights.fill(network, name, source)
-    return network.get_weights()
+    backbone = keras_apps.network(name, (32, 32))
+    weights.load(backbone, name, source, store.download)
+    return backbone.get_weights()
 
 
-@pytest.mark.parametrize("file", ["own.weights.h5", "own.keras"])
-def test_a_file(own, file):
-    for ours, expected in zip(filled("MobileNetV2", f"data/weights/{file}"), own.get_weights(), strict=True):
-        assert (ours == expected).all()
+def test_vgg16_weights_are_imagenets():
+    """First values of the ImageNet model as they are published."""
+    arrays = vgg16_weights()
+    assert arrays[0].ravel()[0] == np.float32(0.42947057)
+    assert arrays[1].ravel()[0] == np.float32(0.73429835)
+    assert arrays[-2].ravel()[0] == np.float32(0.00040788297)
+    assert arrays[-1].ravel()[0] == np.float32(0.18837857)
+    assert arrays_sha256(arrays) == vgg16_mirror.ARRAYS_SHA256
 
 
-@pytest.mark.parametrize(
-    ("name", "source", "sentence"),
-    [
-        ("VGG16", "data/weights/own.weights.h5", "own.weights.h5 does not hold the weights of VGG16"),
-        ("MobileNetV2", "data/weights/broken.weights.h5", "broken.weights.h5 does not hold the weights of MobileNetV2"),
+def test_keras_own_weights_come_first(tmp_path, monkeypatch):
+    """Where Keras has the file, in its cache or from its host, no mirror is asked."""
+    arrays = vgg16_weights()
+    original = keras.applications.VGG16(include_top=False, weights=None)
+    original.set_weights([array * 2 for array in arrays])
+    original.save_weights(tmp_path / "keras.weights.h5")
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", lambda *_, **__: str(tmp_path / "keras.weights.h5"))
+    monkeypatch.setattr(vgg16_mirror, "arrays", lambda folder: pytest.fail("a mirror was asked"))
+    assert (loaded("VGG16", "imagenet")[0] == arrays[0] * 2).all()
+
+
+def test_weights_that_cannot_be_downloaded_are_named(monkeypatch):
+    def fails(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", fails)
+    with pytest.raises(UserError, match=r"weights of MobileNetV2 cannot be downloaded \(no route to host\): set"):
+        loaded("MobileNetV2", "imagenet")
+
+
+def test_a_file_of_weights(own):
+    for file in ("own.weights.h5", "own.keras"):
+        for array, expected in zip(loaded("MobileNetV2", f"data/weights/{file}"), own.get_weights(), strict=True):
+            assert (array == expected).all(), file
+
+
+def test_unsuitable_sources_are_named(own, workspace):
+    folder = workspace / "data/weights"
+    (folder / "broken.weights.h5").write_bytes(b"no weights")
+    (folder / "broken.keras").write_bytes(b"no zip")
+    for name, spec in (("empty", None), ("other", '{"format": "graph-model"}'), ("torn", "{")):
+        (folder / name).mkdir()
+        if spec:
+            (folder / name / "model.json").write_text(spec)
+    networks = {name: keras_apps.network(name, (32, 32)) for name in ("VGG16", "MobileNetV2")}
+    for name, source, sentence in (
+        ("VGG16", "data/weights/own.weights.h5", r"own\.weights\.h5 does not hold the weights of VGG16"),
+        ("MobileNetV2", "data/weights/broken.weights.h5", r"broken\.weights\.h5 does not hold the weights of Mobile"),
+        ("MobileNetV2", "data/weights/broken.keras", r"broken\.keras does not hold the weights of MobileNetV2"),
         (
             "MobileNetV2",
             "data/weights/none.weights.h5",
-            "data/weights/none.weights.h5 is not there: put a weights file",
+            r"data/weights/none\.weights\.h5 does not exist: put a",
         ),
+        ("MobileNetV2", "imagnet", r"extract\.weights is imagnet, but must be imagenet, random, a path below data/wei"),
+        ("MobileNetV2", "data/weights/../x.h5", r"must be imagenet, random, a path below data/weights"),
+        ("MobileNetV2", "data/weights/empty", r"data/weights/empty must hold one Darkroom model, but holds 0"),
         (
             "MobileNetV2",
-            "imagnet",
-            "extract.weights is imagnet, but must be imagenet, random, a path below data/weights",
+            "data/weights/other",
+            r"other/model\.json is not the specification of a Darkroom model",
         ),
-        ("MobileNetV2", "data/weights/../x.h5", "must be imagenet, random, a path below data/weights"),
-        ("MobileNetV2", "data/weights/empty", "data/weights/empty must hold one model of Darkroom, but holds 0"),
-        ("MobileNetV2", "data/weights/broken.keras", "broken.keras does not hold the weights of MobileNetV2"),
-        ("MobileNetV2", "data/weights/other", "data/weights/other/model.json is not that of Darkroom's model"),
-        ("MobileNetV2", "data/weights/torn", "data/weights/torn/model.json is not that of Darkroom's model"),
+        ("MobileNetV2", "data/weights/torn", r"torn/model\.json is not the specification of a Darkroom model"),
         ("MobileNetV2", "models:/nobody/1", r"models:/nobody/1 cannot be downloaded from MLflow at sqlite:"),
-    ],
-)
-def test_what_does_not_fit_is_named(own, workspace, name, source, sentence):
-    (workspace / "data/weights/broken.weights.h5").write_bytes(b"no weights")
-    (workspace / "data/weights/broken.keras").write_bytes(b"no zip")
-    for folder, said in (("empty", None), ("other", '{"format": "graph-model"}'), ("torn", "{")):
-        (workspace / "data/weights" / folder).mkdir()
-        if said:
-            (workspace / "data/weights" / folder / "model.json").write_text(said)
-    with pytest.raises(UserError, match=sentence) as error:
-        filled(name, source)
-    assert "\n" not in str(error.value)
+    ):
+        with pytest.raises(UserError, match=sentence) as error:
+            weights.load(networks[name], name, source, store.download)
+        assert "\n" not in str(error.value)
     mlflow.set_tracking_uri(None)
 
 
-def test_imagenet_weights_are_not_half_of_the_pre_processing(workspace, monkeypatch):
-    """Keras' EfficientNetB0 has one layer more where it is asked for ImageNet's weights, and it normalises."""
-    first = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(32, 32, 3))
-    scale = first.get_layer("normalization")
+def test_imagenet_weights_include_all_of_the_pre_processing(workspace, monkeypatch):
+    """Keras' EfficientNetB0 has one more layer if it is built with ImageNet's weights, and that one normalises."""
+    original = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(32, 32, 3))
+    scale = original.get_layer("normalization")
     scale.set_weights([np.array([0.485, 0.456, 0.406]), np.array([0.05, 0.04, 0.06]), *scale.get_weights()[2:]])
-    first.save_weights(workspace / "own.weights.h5")
+    original.save_weights(workspace / "own.weights.h5")
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", lambda *_, **__: str(workspace / "own.weights.h5"))
     keras_own = keras.applications.EfficientNetB0(include_top=False, weights="imagenet", input_shape=(32, 32, 3))
     ours = keras_apps.network("EfficientNetB0", (32, 32))
-    weights.fill(ours, "EfficientNetB0", "imagenet")
+    weights.load(ours, "EfficientNetB0", "imagenet", store.download)
     ours.save_weights(workspace / "again.weights.h5")
     again = keras_apps.network("EfficientNetB0", (32, 32))
     again.load_weights(workspace / "again.weights.h5")
@@ -91,54 +124,38 @@ def test_imagenet_weights_are_not_half_of_the_pre_processing(workspace, monkeypa
     def stem(network):
         return keras.Model(network.input, network.get_layer("stem_conv").output)(pixels).numpy()
 
+    expected = stem(keras_own)
     for network in (ours, again):
-        assert np.abs(stem(network) - stem(keras_own)).max() < 1e-4 * np.abs(stem(keras_own)).max()
+        assert np.abs(stem(network) - expected).max() < 1e-4 * np.abs(expected).max()
 
 
-def test_a_network_goes_on_from_an_earlier_model(tuning):
-    """Fine-tuned on three classes, then features of that very network for other ones."""
-    model, _, _ = tuned(extracted(), tuning / "data/weights/three")
-    said = extracted(weights="data/weights/three", layers=["block5_pool"])
-    assert said.weights == "data/weights/three"
-    network = keras_apps.network("VGG16", (32, 32))
-    network.load_weights(tuning / "data/features/backbone.weights.h5")
-    start = keras_apps.network("VGG16", (32, 32))
-    weights.fill(start, "VGG16", "imagenet")
+def test_a_network_continues_from_an_earlier_model(tuning):
+    """Fine-tuned on three classes, then features of that very network for others."""
+    model = tuned(extracted(), tuning / "data/weights/three").model
+    assert extracted(weights="data/weights/three", layers=["block5_pool"]).weights == "data/weights/three"
+    backbone, original = (keras_apps.network("VGG16", (32, 32)) for _ in range(2))
+    backbone.load_weights(tuning / "data/features/backbone.weights.h5")
+    original.set_weights(vgg16_weights())
     for layer, changed in (("block3_conv3", False), ("block4_conv1", True), ("block5_conv3", True)):
-        ours, earlier = network.get_layer(layer).get_weights()[0], model.backbone.get_layer(layer).get_weights()[0]
-        assert (ours == earlier).all()
-        assert (ours != start.get_layer(layer).get_weights()[0]).any() == changed
+        kernel = backbone.get_layer(layer).get_weights()[0]
+        assert (kernel == model.backbone.get_layer(layer).get_weights()[0]).all()
+        assert (kernel != original.get_layer(layer).get_weights()[0]).any() == changed
     with pytest.raises(UserError, match=r"data/weights/three is a VGG16: set extract\.backbone to it"):
         extracted(backbone="MobileNetV2", weights="data/weights/three", layers=["out_relu"])
 
 
-def test_a_model_in_mlflow_is_an_earlier_model(project, tmp_path, monkeypatch):
+def test_a_model_in_mlflow_is_an_earlier_model(project, tmp_path):
     """By the run's address, by the model's, and by the name and alias under which it is registered."""
-    from darkroom.tracking import pipeline_log
-
-    folder = tmp_path / "copy"
-    shutil.copytree(project, folder, symlinks=True)
-    monkeypatch.chdir(folder)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    run("python", "-m", "stages.track", cwd=folder)
-    pipeline_log.log_export("fashion")
-    client = mlflow.MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
-    (logged_run,) = client.search_runs([client.get_experiment_by_name("darkroom").experiment_id])
-    client.create_registered_model("own")
-    version = client.create_model_version("own", f"runs:/{logged_run.info.run_id}/model", logged_run.info.run_id)
-    client.set_registered_model_alias("own", "candidate", version.version)
-    expected = keras_apps.network("VGG16", (32, 32))
-    expected.load_weights(folder / "models/backbone.weights.h5")
-    for address in (f"runs:/{logged_run.info.run_id}/model", "models:/own@candidate", f"models:/own/{version.version}"):
-        for ours, theirs in zip(filled("VGG16", address), expected.get_weights(), strict=True):
-            assert (ours == theirs).all(), address
-    mlflow.set_tracking_uri(None)
-
-
-def test_a_change_below_data_weights_is_noticed(project, tmp_path):
-    folder = tmp_path / "copy"
-    shutil.copytree(project, folder, symlinks=True)
-    (folder / "data/weights/another").mkdir(parents=True)
-    (folder / "data/weights/another/file.h5").write_bytes(b"weights")
-    assert "data/weights" in run("dvc", "status", "extract", cwd=folder).stdout
-    assert run("git", "status", "--porcelain", cwd=folder).stdout == ""  # and git is not offered it
+    with inside(project, tmp_path / "copy") as folder:
+        pipeline_log.log_export("fashion")
+        client = mlflow.MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+        (run,) = client.search_runs([client.get_experiment_by_name("darkroom").experiment_id])
+        client.create_registered_model("own")
+        version = client.create_model_version("own", f"runs:/{run.info.run_id}/model", run.info.run_id)
+        client.set_registered_model_alias("own", "candidate", version.version)
+        expected = keras_apps.network("VGG16", (32, 32))
+        expected.load_weights(folder / "models/backbone.weights.h5")
+        addresses = f"runs:/{run.info.run_id}/model", "models:/own@candidate", f"models:/own/{version.version}"
+        for address in addresses:
+            for array, original in zip(loaded("VGG16", address), expected.get_weights(), strict=True):
+                assert (array == original).all(), address

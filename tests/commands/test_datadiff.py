@@ -1,14 +1,13 @@
-"""Two versions of the data: which pictures differ, told by what DVC recorded; and that all who name a version agree."""
+"""The pictures that differ between two versions of the data, by what DVC recorded."""
 
 import json
 import shutil
 from collections import Counter
 from pathlib import Path
 
-import mlflow
 import numpy as np
 import pytest
-import yaml
+from dvc.repo import Repo
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,8 +17,10 @@ from darkroom.commands.datadiff.versions import LEFT_OUT, Picture, pictures, rea
 from darkroom.core.errors import UserError
 from darkroom.core.files import read_csv
 from darkroom.core.hashing import folder_md5
+from darkroom.core.params import read_yaml
 from tests.helpers.pictures import save
-from tests.helpers.project import commit, run, set_param
+from tests.helpers.project import commit, identify, run, set_params
+from tests.helpers.tracking import runs
 
 VERSIONS = st.lists(
     st.builds(
@@ -36,10 +37,10 @@ VERSIONS = st.lists(
 @given(VERSIONS, VERSIONS)
 def test_changes_lead_from_one_to_the_other(a, b):
     changes = differences(a, b)
-    gone = Counter(change.before for change in changes if change.before)
-    come = Counter(change.after for change in changes if change.after)
-    assert a - gone + come == b
-    assert not gone - a
+    left = Counter(change.before for change in changes if change.before)
+    joined = Counter(change.after for change in changes if change.after)
+    assert a - left + joined == b
+    assert not left - a
     assert all(change.before != change.after for change in changes)
 
 
@@ -56,18 +57,18 @@ def test_nothing_differs_from_itself(a):
 
 @given(VERSIONS, VERSIONS)
 def test_no_content_is_both_added_and_removed(a, b):
-    """What has more copies in B was added that often; and labels change no more often than they must."""
+    """Content with more copies in B was added that often, and labels change no more often than they must."""
     changes = differences(a, b)
     for md5 in "abc":
         sides = [Counter({p: n for p, n in side.items() if p.md5 == md5}) for side in (a, b)]
-        of_it = [change for change in changes if md5 in {one.md5 for one in (change.before, change.after) if one}]
-        added = sum(change.kinds == ["added"] for change in of_it)
-        removed = sum(change.kinds == ["removed"] for change in of_it)
+        its = [change for change in changes if md5 in {side.md5 for side in (change.before, change.after) if side}]
+        added = sum(change.kinds == ["added"] for change in its)
+        removed = sum(change.kinds == ["removed"] for change in its)
         assert min(added, removed) == 0
         assert added - removed == sides[1].total() - sides[0].total()
         labels = [Counter(p.label for p in side.elements()) for side in sides]
         least = min((labels[0] - labels[1]).total(), (labels[1] - labels[0]).total())
-        assert sum("label changed" in change.kinds for change in of_it) == least
+        assert sum("label changed" in change.kinds for change in its) == least
 
 
 def test_a_picture_without_a_place_in_the_split_is_left_out():
@@ -105,52 +106,56 @@ SECOND = {
 }
 
 
-def place(folder, parts, name="parts"):
-    """Write pictures to where the pipeline of `built` takes them from."""
-    shutil.rmtree(folder / name, ignore_errors=True)
-    for path, content in parts.items():
-        (folder / name / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name / path).write_text(content)
+def write(folder, files):
+    """Replace a folder's files."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for path, content in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(content)
 
 
-def all_in_train(parts):
-    return {"/".join(("train", *path.split("/")[1:])): content for path, content in parts.items()}
+def write_data(parts):
+    """Write data/split, and data/raw with all pictures in train, and have DVC record them as after `dvc repro`."""
+    write(Path("data/raw"), {"/".join(("train", *path.split("/")[1:])): content for path, content in parts.items()})
+    write(Path("data/split"), parts)
+    with Repo() as repo:
+        repo.commit(force=True)
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """A git repository with a DVC pipeline that makes data/raw and data/split; tags, and an experiment."""
+    """A git repository with a DVC pipeline that makes data/raw and data/split; three tags, and an experiment."""
     folder = tmp_path_factory.mktemp("versions")
-    run("git", "init", "-q", cwd=folder)
-    for key, value in (("user.name", "Test"), ("user.email", "test@localhost")):
-        run("git", "config", key, value, cwd=folder)
-    commit(folder, "no data")
-    run("git", "tag", "empty", cwd=folder)
-    run("dvc", "init", "-q", cwd=folder)
-    (folder / "dvc.yaml").write_text(
-        "stages:\n"
-        "  download: {cmd: cp -r all data/raw, deps: [all], outs: [data/raw]}\n"
-        "  split: {cmd: cp -r parts data/split, deps: [data/raw, parts], outs: [data/split]}\n"
-    )
-    (folder / ".gitignore").write_text("/data/*\n")
-    (folder / "data").mkdir()
-    for tag, parts in (("first", FIRST), ("second", SECOND)):
-        place(folder, parts)
-        place(folder, all_in_train(parts), "all")
-        run("dvc", "repro", "-q", cwd=folder)
-        commit(folder, tag)
-        run("git", "tag", tag, cwd=folder)
-    place(folder, FIRST)
-    place(folder, all_in_train(FIRST), "all")
-    run("dvc", "exp", "run", "-q", "-n", "back", cwd=folder)
-    run("git", "reset", "-q", "--hard", cwd=folder)
-    run("dvc", "checkout", "-q", cwd=folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run("git", "init", "-q", cwd=folder)
+        identify(folder)
+        commit(folder, "no data")
+        run("git", "tag", "empty", cwd=folder)
+        Repo.init().close()
+        Path("dvc.yaml").write_text(
+            "stages:\n"
+            "  download: {cmd: 'false', outs: [data/raw]}\n"
+            "  split: {cmd: 'false', deps: [data/raw], outs: [data/split]}\n"
+        )
+        Path(".gitignore").write_text("/data/*\n")
+        for tag, parts in (("first", FIRST), ("second", SECOND), ("third", FIRST)):
+            write_data(parts)
+            commit(folder, tag)
+            run("git", "tag", tag, cwd=folder)
+        # As `dvc exp run -n back` keeps the third on top of the second.
+        baseline, experiment = (
+            run("git", "rev-parse", name, cwd=folder).stdout.strip() for name in ("second", "third")
+        )
+        run("git", "update-ref", f"refs/exps/{baseline[:2]}/{baseline[2:]}/back", experiment, cwd=folder)
+        run("git", "reset", "-q", "--hard", "second", cwd=folder)
+        write_data(SECOND)
     return folder
 
 
 @pytest.fixture
 def repository(built, tmp_path, monkeypatch):
-    """A copy of it as the current folder; what DVC read in other tests is not known here."""
+    """A copy of it as the current folder; DVC remembers nothing of other tests here."""
     folder = tmp_path / "repository"
     shutil.copytree(built, folder, symlinks=True)
     monkeypatch.chdir(folder)
@@ -158,10 +163,15 @@ def repository(built, tmp_path, monkeypatch):
     return folder
 
 
+def set_remote(url):
+    """Make a remote DVC's default."""
+    Path(".dvc/config").write_text(f"[core]\n    remote = team\n['remote \"team\"']\n    url = {url}\n")
+
+
 def test_every_kind_of_change(repository, capsys):
     datadiff.main("first", "second", 20, Path("changes.csv"))
-    said = capsys.readouterr().out
-    summary, classes, listed = said.split("\n\n")[2:]
+    output = capsys.readouterr().out
+    summary, classes, listed = output.split("\n\n")[2:]
     assert [line.rsplit(maxsplit=1) for line in summary.splitlines()] == [
         ["label changed", "1"], ["added", "1"], ["removed", "2"], ["renamed", "1"], ["split changed", "2"],
     ]  # fmt: skip
@@ -189,39 +199,43 @@ def test_every_kind_of_change(repository, capsys):
 
 
 def test_it_names_the_versions_as_dvc_lock_does(repository, capsys):
-    locked = yaml.safe_load((repository / "dvc.lock").read_text())["stages"]
+    locked = read_yaml(Path("dvc.lock"))["stages"]
     datadiff.main("first", "workspace", 0, None)
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for stage, folder in (("download", "data/raw"), ("split", "data/split")):
         (out,) = locked[stage]["outs"]
-        assert f"{out['md5']}\n" in said.split("\n\n")[1] + "\n"
+        assert f"{out['md5']}\n" in output.split("\n\n")[1] + "\n"
         assert out["md5"] == folder_md5(Path(folder))
 
 
-@pytest.mark.parametrize(("a", "b"), [("second", "workspace"), ("second", "HEAD"), ("first", "back")])
-def test_the_same_data_is_one_line(repository, capsys, a, b):
-    datadiff.main(a, b, 20, None)
-    said = capsys.readouterr().out
-    assert said == f"The same data: data/raw {read(a).raw_md5}, data/split {read(a).split_md5}.\n"
+def test_the_same_data_is_one_line(repository, capsys):
+    for a, b in (("second", "workspace"), ("second", "HEAD"), ("first", "back")):
+        datadiff.main(a, b, 20, None)
+        version = read(a)
+        line = f"The same data: data/raw {version.raw_md5}, data/split {version.split_md5}.\n"
+        assert capsys.readouterr().out == line
 
 
 def test_a_split_that_is_older_than_the_pictures_is_not_compared(repository, capsys):
-    place(repository, all_in_train(FIRST | {"train/cat/9.png": "lynx"}), "all")
-    run("dvc", "repro", "-q", "download", cwd=repository)
+    write(Path("data/raw"), {f"train/{path.partition('/')[2]}": text for path, text in FIRST.items()})
+    Path("data/raw/train/cat/9.png").write_text("lynx")
+    with Repo() as repo:
+        repo.commit("download", force=True)
     datadiff.main("first", "workspace", 20, None)
-    said = capsys.readouterr().out
-    assert "Splits are not compared: workspace has no data/split of its pictures yet." in said
-    assert [line.split() for line in said.splitlines() if line.startswith(("added", "split changed"))] == [
+    output = capsys.readouterr().out
+    assert "Splits are not compared: workspace has no data/split of its pictures yet." in output
+    assert [line.split() for line in output.splitlines() if line.startswith(("added", "split changed"))] == [
         ["added", "1"], ["split", "changed", "0"], ["added", "cat/9.png", "train"],
     ]  # fmt: skip
 
 
 def test_lists_come_from_the_remote_and_no_picture_with_them(repository, tmp_path, capsys):
     """The remote is newer than both revisions."""
-    run("dvc", "remote", "add", "-q", "-d", "team", str(tmp_path / "remote"), cwd=repository)
+    set_remote(tmp_path / "remote")
     for tag in ("first", "second"):
         run("git", "checkout", "-q", tag, "--", "dvc.lock", cwd=repository)
-        run("dvc", "push", "-q", cwd=repository)
+        with Repo() as repo:
+            assert repo.push() > 0
     shutil.rmtree(".dvc/cache")
     shutil.rmtree("data")
     datadiff.main("first", "second", 0, None)
@@ -229,53 +243,43 @@ def test_lists_come_from_the_remote_and_no_picture_with_them(repository, tmp_pat
     assert not [path for path in Path(".dvc/cache").rglob("*") if path.is_file() and not path.name.endswith(".dir")]
 
 
-@pytest.mark.parametrize(
-    ("revision", "sentence"),
-    [
-        ("nowhere", "nowhere is no git revision, experiment, or `workspace`"),
+def test_what_is_missing_is_named(repository):
+    shutil.rmtree(".dvc/cache")
+    for revision, sentence in (
+        ("nowhere", "nowhere is not a git revision, an experiment, or `workspace`"),
         ("empty", "empty has no data/raw in its dvc.lock"),
-        (
-            "first",
-            "first: neither DVC's cache nor the default remote has its list .*: .*`dvc push data/raw data/split`",
-        ),
-    ],
-)
-def test_what_is_not_there_is_named(repository, revision, sentence):
-    shutil.rmtree(".dvc/cache")
-    with pytest.raises(UserError, match=sentence):
-        read(revision)
-
-
-def test_a_remote_that_does_not_answer_is_named(repository):
-    run("dvc", "remote", "add", "-q", "-d", "team", "ssh://nobody@127.0.0.1:9/darkroom", cwd=repository)
-    shutil.rmtree(".dvc/cache")
-    with pytest.raises(UserError, match=r"the DVC remote does not give \w+\.dir, a list of pictures \("):
+        ("first", "neither DVC's cache nor the default remote has the list of pictures of first: run `dvc push data/"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            read(revision)
+    set_remote("ssh://nobody@127.0.0.1:9/darkroom")
+    with pytest.raises(UserError, match=r"\w+\.dir, a list of pictures, cannot be read from the DVC remote \("):
         read("second")
 
 
-def test_outside_of_a_repository(tmp_path, monkeypatch):
+def test_outside_a_repository(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for revision in ("HEAD", "workspace"):
-        with pytest.raises(UserError, match="no git repository with DVC"):
+        with pytest.raises(UserError, match="not a git repository with DVC"):
             read(revision)
 
 
 @pytest.mark.full
 def test_all_who_name_the_data_agree(project, tmp_path):
-    """One picture more and one relabelled: DVC, datadiff, the model card and MLflow."""
+    """One picture more and one relabelled, by DVC, datadiff, the model card and MLflow."""
     folder = tmp_path / "copy"
     shutil.copytree(project, folder, symlinks=True)
     coats = sorted((folder / "data/incoming/Coat").iterdir())
     coats[0].rename(folder / "data/incoming/Bag" / coats[0].name)
     save(folder / "data/incoming/Coat/another.png", np.full((28, 28, 3), 90, "uint8"))
-    for key, value in (
-        ("train.head.type", "logistic"), ("evaluate.grad_cam", 0), ("evaluate.label_issues", 0),
-        ("split.method", "stable"), ("export.formats", ["onnx"]), ("evaluate.bootstrap", 100),
-    ):  # fmt: skip
-        set_param(folder, key, value)
+    cheap = {
+        "train.head.type": "logistic", "evaluate.grad_cam": 0, "evaluate.label_issues": 0,
+        "split.method": "stable", "export.formats": ["onnx"], "evaluate.bootstrap": 100,
+    }  # fmt: skip
+    set_params(folder, cheap)
     run("dvc", "repro", cwd=folder)
     status = json.loads(run("dvc", "data", "status", "--granular", "--json", cwd=folder).stdout)["committed"]
-    said = run("python", "-m", "stages.datadiff", "HEAD", "--csv", "changes.csv", cwd=folder).stdout
+    output = run("python", "-m", "darkroom", "datadiff", "HEAD", "--csv", "changes.csv", cwd=folder).stdout
     rows = read_csv(folder / "changes.csv")
     in_raw = {kind: [item for item in status[kind] if "data/raw/" in str(item)] for kind in ("added", "renamed")}
     assert in_raw["added"] == ["data/raw/train/Coat/another.png"]
@@ -285,14 +289,12 @@ def test_all_who_name_the_data_agree(project, tmp_path):
     assert (row["path_a"], row["path_b"]) == tuple(
         path.removeprefix("data/raw/train/") for path in (renamed["old"], renamed["new"])
     )
-    locked = yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
+    locked = read_yaml(folder / "dvc.lock")["stages"]
     card = (folder / "exports/MODEL_CARD.md").read_text()
-    client = mlflow.MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name("darkroom").experiment_id
-    tags = client.search_runs([experiment], order_by=["attributes.start_time DESC"])[0].data.tags
+    tags = runs(folder)[-1].data.tags
     for stage, name in (("download", "raw"), ("split", "split")):
         md5 = next(out["md5"] for out in locked[stage]["outs"] if out["path"] == f"data/{name}")
-        assert md5 in said
+        assert md5 in output
         assert f"data/{name} `{md5}`" in card
         assert tags[f"data.{name}.md5"] == md5
     assert f"git log -S {md5} dvc.lock" in card

@@ -19,31 +19,35 @@ from PIL import Image
 from darkroom.commands.page import command as page
 from darkroom.commands.page import explain
 from darkroom.core.errors import UserError
-from darkroom.evaluate.grad_cam import Explainer
-from darkroom.export.conversion import Conversion
+from darkroom.core.model_spec import model_sha256
 from darkroom.images.decode import decode
 from darkroom.inference import formats
-from darkroom.models.classifier import Classifier, digest
 from tests.helpers.pictures import CLASSES
 from tests.helpers.project import ROOT, interruptible
-from tests.helpers.small_model import trained
+from tests.helpers.training import untrained
 
 
 @pytest.fixture(scope="module")
-def built(fashion, tmp_path_factory):
+def built(fashion, tensorflow, tmp_path_factory):
     """A project in which a small model is trained and exported."""
+    from darkroom.export.conversion import Conversion
+    from tests.helpers.small_model import trained
+
     folder = tmp_path_factory.mktemp("built")
     for name in ("reports", "exports"):
         (folder / name).mkdir()
     model = trained(fashion[0] / "train")
     model.save(folder / "models")
-    Conversion(model.whole(), CLASSES).write("onnx", folder / "exports")
-    (folder / "reports/export.json").write_text(json.dumps({"model_sha256": digest(folder / "models")}))
+    Conversion(model.whole(), CLASSES).write(formats.FORMATS["onnx"], folder / "exports")
+    (folder / "reports/export.json").write_text(json.dumps({"model_sha256": model_sha256(folder / "models")}))
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client(built):
+    from darkroom.evaluate.grad_cam import Explainer
+    from darkroom.models.classifier import Classifier
+
     exported = formats.load(built / "exports/model.onnx")
     explainer = Explainer(Classifier.load(built / "models"))
     return page.create(exported, explainer, "", "exports/model.onnx").test_client()
@@ -60,32 +64,32 @@ def picture(url):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
 
 
-def test_a_picture_gets_its_classes_and_what_speaks_for_them(built, client, sandal):
+def test_a_picture_gets_its_classes_and_a_heat_map(built, client, sandal):
     answer = client.post("/classify", data=sandal.read_bytes())
     assert answer.status_code == 200
-    said = answer.json
+    content = answer.json
     expected = formats.load(built / "exports/model.onnx").probabilities(decode(sandal)[None])[0]
-    assert said["top"][0]["label"] == "Sandal"
-    assert [one["number"] for one in said["top"]] == list(np.argsort(-expected))
-    for one in said["top"]:
-        assert CLASSES[one["number"]] == one["label"]
-        assert one["probability"] == pytest.approx(expected[one["number"]], abs=1e-6)
-    shown, overlay = picture(said["picture"]), picture(said["overlay"])
+    assert content["top"][0]["label"] == "Sandal"
+    assert [entry["number"] for entry in content["top"]] == list(np.argsort(-expected))
+    for entry in content["top"]:
+        assert CLASSES[entry["number"]] == entry["label"]
+        assert entry["probability"] == pytest.approx(expected[entry["number"]], abs=1e-6)
+    shown, overlay = picture(content["picture"]), picture(content["overlay"])
     assert shown.shape == overlay.shape == (336, 336, 3)  # 28 pixels, twelve times as large
     assert np.abs(shown[6::12, 6::12].astype(int) - decode(sandal)).mean() < 3
     assert np.abs(overlay.astype(int) - shown).mean() > 10
-    assert said["note"] == ""
+    assert content["note"] == ""
     other = client.post("/classify?class=0", data=sandal.read_bytes()).json
-    assert other["top"] == said["top"]
-    assert other["overlay"] != said["overlay"]
+    assert other["top"] == content["top"]
+    assert other["overlay"] != content["overlay"]
 
 
 def test_large_pictures_are_shown_small(client, sandal):
     image = Image.open(sandal).convert("RGB").resize((3000, 1500))
     stream = io.BytesIO()
     image.save(stream, "PNG")
-    said = client.post("/classify", data=stream.getvalue()).json
-    assert picture(said["picture"]).shape == picture(said["overlay"]).shape == (320, 640, 3)
+    content = client.post("/classify", data=stream.getvalue()).json
+    assert picture(content["picture"]).shape == picture(content["overlay"]).shape == (320, 640, 3)
 
 
 def test_heat_is_where_the_picture_is():
@@ -108,7 +112,7 @@ def test_heat_is_where_the_picture_is():
         ("?class=-1", b"", 400, "There is no such class."),
     ],
 )
-def test_what_is_refused_is_said(client, query, data, status, message):
+def test_refusals_have_a_message(client, query, data, status, message):
     answer = client.post(f"/classify{query}", data=data)
     assert (answer.status_code, answer.json) == (status, {"error": message})
 
@@ -121,7 +125,7 @@ def test_too_many_pixels(client):
     assert answer.json["error"].startswith("This file cannot be used: 10,000 x 5,001 pixels are more than")
 
 
-def test_nobody_else_is_asked_or_answered(client):
+def test_other_hosts_are_neither_contacted_nor_answered(client):
     answer = client.get("/")
     assert answer.status_code == 200
     assert not re.search(r"https?://|src=.//", answer.text)
@@ -142,14 +146,14 @@ def test_nobody_else_is_asked_or_answered(client):
         ({"Origin": "null"}, 403),
     ],
 )
-def test_other_pages_are_not_answered(client, headers, status):
+def test_requests_of_other_sites_are_refused(client, headers, status):
     answer = client.post("/classify", data=b"no picture", headers=headers)
     assert answer.status_code == status
     if status == 403:
-        assert answer.json == {"error": "Another page asked."}
+        assert answer.json == {"error": "Requests from other sites are refused."}
 
 
-def test_other_pages_may_link_here_but_not_show_it(client):
+def test_other_sites_may_link_to_the_page_but_not_embed_it(client):
     other = {"Sec-Fetch-Site": "cross-site"}
     assert client.get("/", headers=other).status_code == 403
     answer = client.get("/", headers={**other, "Sec-Fetch-Mode": "navigate"})
@@ -157,21 +161,21 @@ def test_other_pages_may_link_here_but_not_show_it(client):
     assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
 
 
-def test_what_is_too_much_for_the_model_is_said(sandal):
+def test_a_failure_of_the_model_has_a_message(sandal):
     def probabilities(pixels):
         raise MemoryError("no room")
 
     client = page.create(formats.Exported(["a"], probabilities), None, "", "x").test_client()
     answer = client.post("/classify", data=sandal.read_bytes())
-    said = "This file cannot be used: the model cannot take it (no room)."
-    assert (answer.status_code, answer.json) == (422, {"error": said})
+    message = "This file cannot be used: the model cannot process it (no room)."
+    assert (answer.status_code, answer.json) == (422, {"error": message})
     stream = io.BytesIO()
     Image.new("1", (65_536, 1)).save(stream, "PNG")
     answer = client.post("/classify", data=stream.getvalue())
     assert "65,536 x 1 pixels: the longer side may have 65,535" in answer.json["error"]
 
 
-def test_names_of_classes_are_text(built):
+def test_class_names_are_escaped(built):
     exported = formats.Exported(["<b>", "a & b"], lambda pixels: np.full((len(pixels), 2), 0.5, np.float32))
     text = page.create(exported, None, "", "x").test_client().get("/").text
     assert "2 classes (&lt;b&gt;, a &amp; b)" in text
@@ -186,45 +190,45 @@ def copied(built, tmp_path, monkeypatch):
 
 def test_the_heat_map_is_that_of_the_exported_model(copied):
     export = copied / "exports/model.onnx"
-    explainer, note = page.explained(export)
-    assert (type(explainer), note) == (Explainer, "")
+    explainer, note = page.find_explainer(export)
+    assert (type(explainer).__name__, note) == ("Explainer", "")
 
     shutil.copytree(copied / "exports", copied / "other")
-    explainer, note = page.explained(copied / "other/model.onnx")
+    explainer, note = page.find_explainer(copied / "other/model.onnx")
     assert explainer is None
-    assert note == "No heat map: it takes the model in models, and this one is not from exports."
+    assert note == "No heat map: it needs the model in models, and this export is not in exports."
 
-    head = copied / "models/model.json"
-    said = json.loads(head.read_text())
-    head.write_text(json.dumps({**said, "temperature": 2.0}))
-    explainer, note = page.explained(export)
+    spec_file = copied / "models/model.json"
+    spec = json.loads(spec_file.read_text())
+    spec_file.write_text(json.dumps({**spec, "temperature": 2.0}))
+    explainer, note = page.find_explainer(export)
     assert explainer is None
-    assert note == "No heat map: the model in models is not the one that was exported (dvc repro exports it)."
+    assert note == "No heat map: the model in models is not the one that was exported (run dvc repro)."
 
     shutil.rmtree(copied / "models")
-    explainer, note = page.explained(export)
+    explainer, note = page.find_explainer(export)
     assert explainer is None
-    assert "which are not here (dvc pull brings them)" in note
+    assert "which are missing (run dvc pull)" in note
 
 
-def test_a_model_without_maps_says_why(copied, sandal):
-    head = copied / "models/model.json"
-    said = json.loads(head.read_text())
-    head.write_text(json.dumps({**said, "head": {**said["head"], "type": "knn"}}))
-    (copied / "reports/export.json").write_text(json.dumps({"model_sha256": digest(copied / "models")}))
-    explainer, note = page.explained(copied / "exports/model.onnx")
+def test_a_model_without_feature_maps_has_no_heat_map(copied, sandal):
+    """Its classes are shown all the same, with the reason."""
+    shutil.rmtree(copied / "models")
+    untrained("dense").save(copied / "models")
+    (copied / "reports/export.json").write_text(json.dumps({"model_sha256": model_sha256(copied / "models")}))
+    explainer, note = page.find_explainer(copied / "exports/model.onnx")
     assert explainer is None
-    assert note.startswith("No heat map: there is no Grad-CAM of a head of type knn")
+    assert note.startswith("No heat map: Grad-CAM")
     client = page.create(formats.load(copied / "exports/model.onnx"), None, note, "x").test_client()
-    said = client.post("/classify", data=sandal.read_bytes()).json
-    assert (said["overlay"], said["note"]) == (None, note)
-    assert said["top"][0]["label"] == "Sandal"
+    content = client.post("/classify", data=sandal.read_bytes()).json
+    assert (content["overlay"], content["note"]) == (None, note)
+    assert content["top"][0]["label"] == "Sandal"
 
 
 def test_a_port_that_is_taken_is_named(copied):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        sentence = f"port {port} cannot be had .Address already in use.: name another with --port, or 0 for any"
+        sentence = f"port {port} cannot be used .Address already in use.: choose another one with --port, or 0 for any"
         with pytest.raises(UserError, match=sentence):
             page.main(copied / "exports", port)
 
@@ -233,7 +237,7 @@ def test_a_port_that_is_taken_is_named(copied):
 def served(folder):
     """The address of the real process."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-    program = [sys.executable, "-m", "stages.page", "--port", "0"]
+    program = [sys.executable, "-m", "darkroom", "page", "--port", "0"]
     process = subprocess.Popen(
         program, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, preexec_fn=interruptible
     )
@@ -248,19 +252,19 @@ def served(folder):
         process.stdout.close()
 
 
-# A browser lets no program take a file from the disk, so the page is handed one that is made from its bytes.
+# A page cannot read files from the disk, so it is given one that is made from its bytes.
 HAND_OVER = """([kind, name, base64]) => {
   const files = new DataTransfer();
-  files.items.add(new File([Uint8Array.from(atob(base64), one => one.charCodeAt(0))], name));
-  const how = {bubbles: true, cancelable: true};
-  const event = kind === "drop" ? new DragEvent(kind, {...how, dataTransfer: files})
-                                : new ClipboardEvent(kind, {...how, clipboardData: files});
+  files.items.add(new File([Uint8Array.from(atob(base64), character => character.charCodeAt(0))], name));
+  const options = {bubbles: true, cancelable: true};
+  const event = kind === "drop" ? new DragEvent(kind, {...options, dataTransfer: files})
+                                : new ClipboardEvent(kind, {...options, clipboardData: files});
   document.querySelector(".drop").dispatchEvent(event);
 }"""
 
 
 def drop(tab, path):
-    """What is on the disk, as a person drops it."""
+    """Drop a file or folder from the disk, as a person does."""
     browser = tab.context.new_cdp_session(tab)
     dragged = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
     for kind in ("dragEnter", "dragOver", "drop"):
@@ -324,13 +328,13 @@ def test_a_browser_shows_it(copied, fashion, tmp_path, window):
             tab.set_input_files("#file", real("Bag"))
             result("Bag")
             expect(tab.locator("#error")).to_be_hidden()
-            tab.route("**/classify", lambda route: None)  # an answer that does not come
+            tab.route("**/classify", lambda route: None)  # a response that never comes
             tab.set_input_files("#file", real("Bag"))
             expect(tab.locator("body")).to_have_class("busy")
             tab.set_input_files("#file", tmp_path / "large.png")
             expect(tab.locator("#error")).to_have_text("large.png is larger than 20 MB.")
             expect(tab.locator("body")).not_to_have_class("busy")
             drop(tab, tmp_path)
-            expect(tab.locator("#error")).to_have_text("That is a folder: drop one picture.")
+            expect(tab.locator("#error")).to_have_text("This is a folder: drop a single picture.")
     files = {path.relative_to(copied).parts[0] for path in copied.rglob("*")}
     assert files == {"models", "exports", "reports"}  # nothing was kept

@@ -1,4 +1,4 @@
-"""Predictions: which files, in which order, what is written where, and that batches change nothing."""
+"""The command predict: which files, in which order, what is written where, and that batches change nothing."""
 
 import csv
 import io
@@ -12,29 +12,30 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from darkroom.commands.predict import command as predict
 from darkroom.commands.predict import output
 from darkroom.core.errors import UserError
-from darkroom.export.conversion import Conversion
 from darkroom.images.decode import decode
 from darkroom.inference import formats, predictor
-from darkroom.inference.formats import Exported
+from darkroom.inference.formats import FORMATS
 from tests.helpers.pictures import CLASSES, save
 from tests.helpers.project import ROOT, interruptible, run
-from tests.helpers.small_model import trained
+
+KINDS = ("onnx", "litert", "saved_model")
 
 
 @pytest.fixture(scope="module")
-def exports(fashion, tmp_path_factory):
+def exports(fashion, tensorflow, tmp_path_factory):
     """A folder with a small model in three formats."""
+    from darkroom.export.conversion import Conversion
+    from tests.helpers.small_model import trained
+
     folder = tmp_path_factory.mktemp("exports")
     conversion = Conversion(trained(fashion[0] / "train").whole(), CLASSES)
-    for kind in ("onnx", "litert", "saved_model"):
-        conversion.write(kind, folder)
+    for name in KINDS:
+        conversion.write(FORMATS[name], folder)
     return folder
 
 
@@ -59,110 +60,42 @@ def album(tmp_path, fashion):
 NAMES = ["1.jpg", "2.png", "3.jpg", "4.png", *(f"{n}.{'jpg' if n % 2 else 'png'}" for n in range(5, 13))]
 
 
-def command(exports, *arguments, check=False, **more):
-    return run("python", "-m", "stages.predict", "--model", str(exports), *map(str, arguments), cwd=ROOT, check=check)
+@pytest.fixture
+def command(exports, capsys):
+    """Call the command in this process: its exit code, standard output and standard error."""
+
+    def called(*paths, model=exports, form="table", top=3):
+        try:
+            predict.main([str(path) for path in paths], Path(model), form, top, None)
+            code = 0
+        except SystemExit as error:
+            code = error.code
+        return code, *capsys.readouterr()
+
+    return called
 
 
-@pytest.mark.parametrize("kind", ["onnx", "litert", "saved_model"])
+def process(exports, *arguments):
+    """Run the command in a process of its own, which imports no TensorFlow."""
+    command = ("python", "-m", "darkroom", "predict", "--model", str(exports), *map(str, arguments))
+    return run(*command, cwd=ROOT, check=False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_batches_change_nothing(exports, album, pictures, kind):
-    exported = formats.load(exports / formats.FILES[kind])
-    known = [path for path in pictures if path.parent.name in CLASSES][::2]
-    paths = [*known, *(path for path, _ in predict.find([str(album)])), pictures[0], album / "notes.txt"]
-    found = list(predictor.classify(exported, paths))
-    assert [path for path, _ in found] == paths
-    for path, result in found:
+    exported = formats.load(exports / FORMATS[kind].file)
+    right_class = [path for path in pictures if path.parent.name in CLASSES][::2]
+    paths = [*right_class, *(path for path, _ in predict.find([str(album)])), pictures[0], album / "notes.txt"]
+    results = list(predictor.classify(exported, paths))
+    assert [path for path, _ in results] == paths
+    for path, result in results:
         if path.name in ("4.png", "notes.txt"):
             assert isinstance(result, UserError)
         else:
             assert np.abs(result - exported.probabilities(decode(path)[None])[0]).max() <= 1e-6
-    right = [exported.classes[result.argmax()] == path.parent.name for path, result in found[: len(known)]]
-    assert sum(right) > 0.9 * len(known) > 70
-
-
-def encoded(height, width, shade):
-    stream = io.BytesIO()
-    Image.fromarray(np.full((height, width, 3), shade, np.uint8)).save(stream, "PNG")
-    return stream.getvalue()
-
-
-PICTURE = st.one_of(st.just(b"no picture"), st.builds(encoded, *[st.sampled_from([2, 5, 30])] * 2, st.integers(0, 255)))
-
-
-@settings(deadline=None)
-@given(st.lists(PICTURE, max_size=40))
-def test_any_mixture_comes_out_in_order(sources):
-    """Sizes are mixed, some cannot be read; batches and what is held stay within bounds, here small ones."""
-    batches, given_back = [], 0
-    ahead = 10 + 2 * predictor.THREADS + 1
-
-    class Counted(list):
-        def __iter__(self):
-            for number, source in enumerate(super().__iter__()):
-                assert number - given_back <= ahead
-                yield source
-
-    def probabilities(pixels):
-        batches.append(pixels.shape)
-        return pixels.mean(axis=(1, 2))
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"BATCH": 4, "BATCH_PIXELS": 1000, "WAITING": 10, "WAITING_PIXELS": 3000, "HIGH": 1}.items():
-            patch.setattr(predictor, name, value)
-        for source, result in predictor.classify(Exported(["r", "g", "b"], probabilities), Counted(sources)):
-            assert source == sources[given_back]
-            given_back += 1
-            if source == b"no picture":
-                assert str(result) == "not a picture of a known format"
-            else:
-                assert (result == decode(source)[0, 0]).all()
-    assert given_back == len(sources)
-    assert sum(shape[0] for shape in batches) == len([source for source in sources if source != b"no picture"])
-    assert all(count <= 4 and (count == 1 or count * height * width <= 1000) for count, height, width, _ in batches)
-
-
-def test_equal_sizes_share_a_batch():
-    """Sizes alternate, and still the model is asked eight times, not 256 times."""
-    batches = []
-
-    def probabilities(pixels):
-        batches.append(len(pixels))
-        return pixels.mean(axis=(1, 2))
-
-    sources = [encoded(8, 8 + number % 2, number) for number in range(256)]
-    assert len(list(predictor.classify(Exported(["r", "g", "b"], probabilities), sources))) == 256
-    assert batches == [32] * 8
-
-
-def test_a_picture_that_is_too_large_is_named(tmp_path):
-    Image.new("1", (10_001, 10_000)).save(tmp_path / "large.png")
-    ((_, error),) = predictor.classify(Exported(["a"], lambda pixels: pixels), [tmp_path / "large.png"])
-    assert str(error) == "10,001 x 10,000 pixels are more than the largest picture may have"
-
-
-def test_long_and_low_pictures_take_little_memory(tmp_path):
-    """What resizing needs grows with each side, however few the pixels are."""
-    sources = []
-    for size in [(65_535, 1)] * 20 + [(1, 65_536)]:
-        sources.append(tmp_path / f"{len(sources)}.png")
-        Image.new("1", size).save(sources[-1])
-    batches = []
-    exported = Exported(["a"], lambda pixels: batches.append(len(pixels)) or np.ones((len(pixels), 1), np.float32))
-    *results, (_, error) = predictor.classify(exported, sources)
-    assert str(error) == "1 x 65,536 pixels: the longer side may have 65,535"
-    assert [result.tolist() for _, result in results] == [[1]] * 20
-    assert batches == [1] * 20
-
-
-def test_what_is_too_much_for_the_model_does_not_stop_the_rest():
-    def probabilities(pixels):
-        if len(pixels) > 1 or pixels.max() > 200:
-            raise MemoryError(f"no room\nfor {len(pixels)}")
-        return pixels.mean(axis=(1, 2))
-
-    sources = [encoded(8, 8, shade) for shade in (10, 20, 255, 30)]
-    results = [result for _, result in predictor.classify(Exported(["r", "g", "b"], probabilities), sources)]
-    assert str(results.pop(2)) == "the model cannot take it (no room for 1)"
-    assert [result[0] for result in results] == [10, 20, 30]
+    count = len(right_class)
+    right = [exported.classes[result.argmax()] == path.parent.name for path, result in results[:count]]
+    assert sum(right) > 0.9 * count > 70
 
 
 def test_folders_patterns_and_names(album, tmp_path, monkeypatch):
@@ -193,7 +126,7 @@ def test_folders_patterns_and_names(album, tmp_path, monkeypatch):
 
 @pytest.fixture
 def somebody():
-    """Root may look into everything: be another user meanwhile."""
+    """Root may read everything: be another user meanwhile."""
     user = os.geteuid()
     os.seteuid(user or 65_534)
     yield
@@ -202,7 +135,7 @@ def somebody():
 
 @pytest.fixture
 def closed(album, tmp_path, monkeypatch):
-    """A subfolder that nobody may look into, and a link into one."""
+    """An unreadable subfolder, and a link into one."""
     (album / "more/locked/inside").mkdir(parents=True)
     (album / "link.png").symlink_to(album / "more/locked/inside")
     (album / "more/again").symlink_to(album)
@@ -213,98 +146,110 @@ def closed(album, tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("closed", "somebody")
-def test_a_folder_that_cannot_be_looked_into_is_named():
+def test_an_unreadable_folder_is_named():
     found = predict.find(["."])
     assert [str(path) for path, _ in found] == [*NAMES, "link.png", "more/3.png", "more/22.PNG", "more/locked"]
     assert {str(path): str(error) for path, error in found if error} == {
-        "more/locked": "cannot be looked into (Permission denied)"
+        "more/locked": "cannot be read (Permission denied)"
     }
 
 
-def test_names_of_classes_do_nothing_to_a_terminal():
-    said = [output.Answer(Path("x.png"), [("a\x1b[2Jb", 0.75), ("c\nd", 0.25)])]
+def test_class_names_do_nothing_to_a_terminal():
+    predictions = [output.Prediction(Path("x.png"), [("a\x1b[2Jb", 0.75), ("c\nd", 0.25)])]
     out = io.StringIO()
-    assert output.write(said, "table", out, [Path("x.png")], ["a\x1b[2Jb", "c\nd"], 2) == 0
+    assert output.write(predictions, "table", out, [Path("x.png")], ["a\x1b[2Jb", "c\nd"], 2) == 0
     assert out.getvalue() == "picture  label   probability  then\nx.png    a?[2Jb       0.7500  c?d 0.2500\n"
 
 
-def test_exit_codes(exports, album):
+def test_exit_codes(command, exports, album):
     codes = {("1.jpg",): 0, ("1.jpg", "notes.txt"): 2, ("notes.txt", "4.png"): 1}
     for names, code in codes.items():
-        assert command(exports, *(album / name for name in names)).returncode == code
-
-
-def test_json_csv_and_table_say_the_same(exports, album):
-    done = command(exports, album, album / "notes.txt", album / "nowhere", "--format", "json", "--top", 2)
+        assert command(*(album / name for name in names))[0] == code
+    done = process(exports, album / "1.jpg", album / "notes.txt", "--format", "csv", "--top", 1)
     assert done.returncode == 2
-    found = json.loads(done.stdout)
-    assert [entry["path"] for entry in found] == [
+    assert done.stdout.splitlines()[0] == "path,label,probability,error"
+    assert done.stderr == f"predict: {album}/notes.txt: not a picture of a known format\n"
+
+
+def test_json_csv_and_table_agree(command, exports, album):
+    missing = (album, album / "notes.txt", album / "nowhere")
+    code, out, err = command(*missing, form="json", top=2)
+    assert code == 2
+    entries = json.loads(out)
+    assert [entry["path"] for entry in entries] == [
         str(album / name) for name in (*NAMES, "more/3.png", "more/22.PNG", "notes.txt", "nowhere")
     ]
-    lines = done.stderr.splitlines()
+    lines = err.splitlines()
     assert len(lines) == 3
     assert lines[0].startswith(f"predict: {album}/4.png: cannot be decoded (")
     assert lines[1] == f"predict: {album}/notes.txt: not a picture of a known format"
     assert lines[2] == f"predict: {album}/nowhere: there is no such file or folder"
     exported = formats.load(exports / "model.onnx")
-    for entry in found:
+    for entry in entries:
         if "error" in entry:
             assert set(entry) == {"path", "error"}
             assert f"predict: {entry['path']}: {entry['error']}" in lines
             continue
         expected = dict(zip(CLASSES, exported.probabilities(decode(album / entry["path"])[None])[0], strict=True))
+        assert list(entry) == ["path", "label", "probability", "top"]
         assert entry["label"] == max(expected, key=expected.get)
         assert entry["top"][0] == {"label": entry["label"], "probability": entry["probability"]}
-        assert [one["label"] for one in entry["top"]] == sorted(CLASSES, key=expected.get, reverse=True)[:2]
-        for one in entry["top"]:
-            assert one["probability"] == pytest.approx(expected[one["label"]], abs=2e-6)
+        assert [row["label"] for row in entry["top"]] == sorted(CLASSES, key=expected.get, reverse=True)[:2]
+        for row in entry["top"]:
+            assert row["probability"] == pytest.approx(expected[row["label"]], abs=2e-6)
 
-    done = command(exports, album, album / "notes.txt", album / "nowhere", "--format", "csv", "--top", 2)
-    assert done.returncode == 2
-    rows = list(csv.DictReader(io.StringIO(done.stdout)))
-    assert [row["path"] for row in rows] == [entry["path"] for entry in found]
-    for row, entry in zip(rows, found, strict=True):
+    code, out, _ = command(*missing, form="csv", top=2)
+    assert code == 2
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [row["path"] for row in rows] == [entry["path"] for entry in entries]
+    for row, entry in zip(rows, entries, strict=True):
         assert row["error"] == entry.get("error", "")
         assert row["label"] == entry.get("label", "")
         if "top" in entry:
             assert (row["label_2"], float(row["probability_2"])) == tuple(entry["top"][1].values())
 
-    done = command(exports, album / "1.jpg", album / "12.png", check=True)
-    header, *table = done.stdout.splitlines()
+    code, out, err = command(album / "1.jpg", album / "12.png")
+    assert (code, err) == (0, "")
+    header, *table = out.splitlines()
     assert header.split() == ["picture", "label", "probability", "then"]
-    by_path = {entry["path"]: entry for entry in found}
+    by_path = {entry["path"]: entry for entry in entries}
     for line, name in zip(table, ["1.jpg", "12.png"], strict=True):
         path, label, probability, *then = line.split()
         entry = by_path[str(album / name)]
         assert (path, label) == (entry["path"], entry["label"])
         assert float(probability) == pytest.approx(entry["probability"], abs=1e-4)
         assert len(then) == 4  # two more classes
-    assert done.stderr == ""
 
 
 @pytest.mark.parametrize(
     ("model", "paths", "sentence"),
     [
-        ("exports", ["nowhere.png"], "predict: nowhere.png: there is no such file or folder."),
-        ("exports", ["a?b", "c"], "predict: a?b: there is no such file or folder; c: there is no such file or folder."),
-        ("nowhere", ["README.md"], "predict: there is no model at nowhere: run `dvc repro`, which makes exports."),
+        (None, ["nowhere.png"], "nowhere.png: there is no such file or folder."),
+        (None, ["a?b", "c"], "a?b: there is no such file or folder; c: there is no such file or folder."),
+        ("nowhere", [ROOT / "README.md"], "there is no model at nowhere: run `dvc repro`, which makes exports."),
     ],
 )
-def test_nothing_to_do_is_one_sentence(exports, model, paths, sentence):
-    done = command(exports if model == "exports" else model, *paths)
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", sentence + "\n")
+def test_an_error_is_one_sentence(command, exports, model, paths, sentence):
+    with pytest.raises(UserError) as error:
+        command(*paths, model=model or exports)
+    assert str(error.value) == sentence
 
 
-def test_odd_file_names(exports, album, tmp_path):
-    """Bytes that are no UTF-8, a line break, a quote: JSON and CSV bring every path back as it was."""
+def test_an_error_of_the_process(exports):
+    done = process(exports, "nowhere.png")
+    sentence = "predict: nowhere.png: there is no such file or folder.\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", sentence)
+
+
+def test_odd_file_names(exports, album, tmp_path, monkeypatch):
+    """Bytes that are not UTF-8, a line break, a quote: JSON and CSV preserve every path."""
     odd = [os.fsencode(tmp_path) + b"/" + name for name in (b"caf\xe9.png", b"a\nb.png", b'say "x", y.png')]
     for name in odd:
         shutil.copy(album / "1.jpg", name)
-    given = [os.fsdecode(name) for name in odd]
     for form in ("json", "csv", "table"):
-        with (tmp_path / "out").open("wb") as out:
-            program = [sys.executable, "-m", "stages.predict", "--model", exports, "--format", form, *given]
-            subprocess.run(program, cwd=ROOT, stdout=out, check=True)
+        with (tmp_path / "out").open("w") as out:
+            monkeypatch.setattr(sys, "stdout", out)
+            predict.main([os.fsdecode(name) for name in odd], exports, form, 3, None)
         data = (tmp_path / "out").read_bytes()
         if form == "json":
             assert [os.fsencode(entry["path"]) for entry in json.loads(data)] == odd
@@ -315,55 +260,58 @@ def test_odd_file_names(exports, album, tmp_path):
             assert len(data.splitlines()) == 4
 
 
-def many(exports, pictures, times, form, **pipes):
-    program = [sys.executable, "-m", "stages.predict", "--model", exports, "--format", form]
-    folder = pictures[0].parents[1]
-    return subprocess.Popen([*program, *[folder] * times], cwd=ROOT, text=True, preexec_fn=interruptible, **pipes)
-
-
-def test_progress_of_many_stays_off_standard_output(exports, pictures):
-    process = many(exports, pictures, 1, "json", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, err = process.communicate()
-    assert process.returncode == 0
+def test_progress_of_many_stays_off_standard_output(command, pictures):
+    code, out, err = command(pictures[0].parents[1], form="json")
+    assert code == 0
     assert sorted(entry["path"] for entry in json.loads(out)) == sorted(map(str, pictures))
     assert f"predicting: {len(pictures)} pictures in " in err
 
 
+def many(exports, pictures, times):
+    """A process with more output than fits into a pipe."""
+    program = [sys.executable, "-m", "darkroom", "predict", "--model", exports, "--format", "csv"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    folder = pictures[0].parents[1]
+    return subprocess.Popen([*program, *[folder] * times], cwd=ROOT, text=True, preexec_fn=interruptible, **pipes)
+
+
 def test_a_reader_that_leaves_is_no_error(exports, pictures):
-    process = many(exports, pictures, 10, "csv", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = many(exports, pictures, 4)
     assert process.stdout.readline().startswith("path,label,probability,")
     process.stdout.close()
     assert (process.wait(timeout=60), process.stderr.read()) == (141, "")
     process.stderr.close()
 
 
-def test_rows_come_as_they_are_known_and_ctrl_c_ends_it(exports, pictures):
-    process = many(exports, pictures, 30, "csv", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+def test_rows_are_written_at_once_and_ctrl_c_ends_the_process(exports, pictures):
+    process = many(exports, pictures, 8)
     lines = [process.stdout.readline() for _ in range(3)]
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
     rest, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
-    assert 3 <= len(lines + rest.splitlines()) < 30 * len(pictures)
+    assert 3 <= len(lines + rest.splitlines()) < 8 * len(pictures)
 
 
 PROGRAM = """
 import sys
 from pathlib import Path
-from stages import predict
-predict.main([sys.argv[1]], Path(sys.argv[2]), "json", 3, None)
-print("tensorflow" in sys.modules, file=sys.stderr)
+from darkroom.commands.predict import command
+command.main([sys.argv[1]], Path(sys.argv[2]), "json", 3, None)
+print({"tensorflow", "keras"} & set(sys.modules), file=sys.stderr)
 """
 
 
-def test_an_export_by_name_and_without_tensorflow(exports, album):
-    """A folder of exports means the quickest; ONNX needs no TensorFlow, whose import costs seconds."""
-    found = {}
+def test_a_folder_means_its_quickest_export_which_needs_no_tensorflow(command, exports, album):
+    """The import of TensorFlow would take seconds."""
+    done = run("python", "-c", PROGRAM, str(album / "1.jpg"), str(exports), cwd=ROOT)
+    assert done.stderr == "set()\n"
+    results = {}
     for model in (exports, exports / "model.onnx", exports / "saved_model"):
-        done = run("python", "-c", PROGRAM, str(album / "1.jpg"), str(model), cwd=ROOT)
-        assert done.stderr == f"{model.name == 'saved_model'}\n"
-        found[model.name] = json.loads(done.stdout)
-    assert found["model.onnx"] == found[exports.name]
-    assert found["saved_model"][0]["label"] == found["model.onnx"][0]["label"]
-    assert found["saved_model"][0]["probability"] == pytest.approx(found["model.onnx"][0]["probability"], abs=1e-5)
+        code, out, _ = command(album / "1.jpg", model=model, form="json")
+        assert code == 0
+        results[model.name] = json.loads(out)
+    assert json.loads(done.stdout) == results["model.onnx"] == results[exports.name]
+    assert results["saved_model"][0]["label"] == results["model.onnx"][0]["label"]
+    assert results["saved_model"][0]["probability"] == pytest.approx(results["model.onnx"][0]["probability"], abs=1e-5)

@@ -1,7 +1,7 @@
 from typing import Annotated, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field, model_validator
 
@@ -116,7 +116,7 @@ def test_problems_are_named_with_key_value_and_what_is_allowed(section, message)
 
 
 def test_an_unknown_section_is_named():
-    with pytest.raises(UserError, match=r"^settings\.yaml: frist is no section \(sections: first\)\.$"):
+    with pytest.raises(UserError, match=r"^settings\.yaml: frist is not a section \(sections: first\)\.$"):
         validate(All, {"first": {"needed": 1}, "frist": {}}, "settings.yaml")
 
 
@@ -143,6 +143,7 @@ TREES = st.recursive(VALUES, lambda inner: st.dictionaries(KEYS, inner, max_size
 MAPPINGS = st.dictionaries(KEYS, TREES, max_size=3)
 
 
+@settings(deadline=None)
 @given(MAPPINGS, MAPPINGS)
 def test_a_difference_leads_from_the_defaults_to_the_content(content, defaults):
     content = overlay(defaults, content)  # has every key of the defaults
@@ -152,6 +153,7 @@ def test_a_difference_leads_from_the_defaults_to_the_content(content, defaults):
     assert difference(overlay(defaults, change), content) == {}
 
 
+@settings(deadline=None)
 @given(MAPPINGS, MAPPINGS)
 def test_an_overlay_may_be_repeated(content, change):
     once = overlay(content, change)

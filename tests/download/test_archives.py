@@ -1,4 +1,4 @@
-"""Good archives are unpacked whole; hostile ones are refused, and never write outside their folder."""
+"""Good archives are unpacked completely; hostile ones are refused, and never write outside their folder."""
 
 import bz2
 import gzip
@@ -25,7 +25,7 @@ def test_good_archives_are_unpacked_whole(kind, tmp_path, folder):
 
 
 @EVERY
-def test_what_an_archive_is_called_does_not_matter(kind, tmp_path, folder):
+def test_the_name_of_an_archive_does_not_matter(kind, tmp_path, folder):
     archive = make(tmp_path / kind, TREE).rename(tmp_path / "download")
     unpack(archive, folder, LIMITS)
     assert under(folder) == TREE
@@ -41,7 +41,7 @@ def test_outer_folders_are_left_out(outer, kind, tmp_path, folder):
 
 
 @EVERY
-def test_what_operating_systems_leave_is_left_out(kind, tmp_path, folder):
+def test_junk_of_operating_systems_is_left_out(kind, tmp_path, folder):
     junk = {f"__MACOSX/set/cat/._{number}.jpg": b"junk" for number in range(5)}
     junk |= {"set/.DS_Store": b"junk", "set/cat/Thumbs.db": b"junk", "set/dog/desktop.ini": b"junk"}
     archive = make(tmp_path / kind, junk | {f"set/{name}": data for name, data in TREE.items()})
@@ -49,7 +49,7 @@ def test_what_operating_systems_leave_is_left_out(kind, tmp_path, folder):
     assert under(folder) == {f"set/{name}": data for name, data in TREE.items()}
 
 
-def test_one_class_alone_is_no_reason_to_look_deeper_than_files(tmp_path, folder):
+def test_a_folder_with_files_is_not_an_outer_folder(tmp_path, folder):
     assert unpack(make(tmp_path / "x.zip", {"set/1.jpg": b"x"}), folder, LIMITS) == folder / "set"
 
 
@@ -71,7 +71,7 @@ def test_tars_of_every_form_are_unpacked(form, tmp_path, folder):
     assert under(folder) == files
 
 
-def test_folders_of_their_own_are_no_files(tmp_path, folder):
+def test_entries_for_folders_do_not_count_as_files(tmp_path, folder):
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         for name in ("set/", "set/cat/", "set/empty/"):
             archive.writestr(name, b"")
@@ -117,15 +117,15 @@ OUTSIDE = [
 @BOTH
 @pytest.mark.parametrize("name", OUTSIDE)
 def test_names_that_lead_outside_are_refused(name, kind, tmp_path, refused, folder):
-    said = refused(make(tmp_path / kind, {"good.jpg": b"x", name: b"hostile"}))
-    assert "outside the folder" in said
-    assert repr(name) in said
+    message = refused(make(tmp_path / kind, {"good.jpg": b"x", name: b"hostile"}))
+    assert "outside the folder" in message
+    assert repr(name) in message
     assert "hostile" not in str(under(folder))
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("kind", "reason"),
     [
         (tarfile.SYMTYPE, "odd is a link"),
         (tarfile.LNKTYPE, "odd is a link"),
@@ -134,18 +134,18 @@ def test_names_that_lead_outside_are_refused(name, kind, tmp_path, refused, fold
         (tarfile.FIFOTYPE, "odd is a device or a pipe"),
     ],
 )
-def test_links_and_devices_in_a_tar_are_refused(kind, said, mode, tmp_path, refused):
+def test_links_and_devices_in_a_tar_are_refused(kind, reason, mode, tmp_path, refused):
     with tarfile.open(tmp_path / "x.tar", mode) as archive:
         archive.addfile(tarfile.TarInfo("empty"))
         info = tarfile.TarInfo("odd")
         info.type, info.linkname = kind, "../x"
         archive.addfile(info)
         archive.addfile(tarfile.TarInfo("odd/inner"))
-    assert said in refused(tmp_path / "x.tar")
+    assert reason in refused(tmp_path / "x.tar")
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("kind", "reason"),
     [
         (stat.S_IFLNK, "odd is a link"),
         (stat.S_IFCHR, "odd is a device"),
@@ -153,9 +153,9 @@ def test_links_and_devices_in_a_tar_are_refused(kind, said, mode, tmp_path, refu
         (stat.S_IFIFO, "odd is a pipe"),
     ],
 )
-def test_links_and_devices_in_a_zip_are_refused(kind, said, tmp_path, refused):
+def test_links_and_devices_in_a_zip_are_refused(kind, reason, tmp_path, refused):
     archive = zipped(tmp_path / "x.zip", {"odd": b"../x"}, external_attr=(kind | 0o777) << 16, create_system=3)
-    assert said in refused(archive)
+    assert reason in refused(archive)
 
 
 def test_encrypted_zips_are_refused(tmp_path, refused):
@@ -169,8 +169,8 @@ def test_encrypted_zips_are_refused(tmp_path, refused):
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @BOTH
 @pytest.mark.parametrize("names", [("a/1.jpg", "a/1.jpg"), ("a/1.jpg", "./a//1.jpg"), ("a/b/c.jpg", "a/b")])
-def test_a_name_that_is_there_twice_is_refused(names, kind, tmp_path, refused):
-    assert f"holds {names[1].removeprefix('./').replace('//', '/')} twice" in refused(
+def test_a_repeated_name_is_refused(names, kind, tmp_path, refused):
+    assert f"contains {names[1].removeprefix('./').replace('//', '/')} twice" in refused(
         make(tmp_path / kind, [(name, b"%d" % number) for number, name in enumerate(names)])
     ).replace("./", "").replace("//", "/")
 
@@ -204,10 +204,10 @@ def test_as_many_files_and_bytes_as_allowed_are_unpacked(kind, tmp_path, folder)
 
 @EVERY
 def test_too_many_bytes_are_refused_before_they_are_written(kind, tmp_path, refused, folder):
-    """A bomb: 50 MB of zeros, which are next to nothing when compressed."""
-    archive = make(tmp_path / kind, [("small.jpg", b"x"), ("bomb.jpg", bytes(5 * 10**7))])
+    """A bomb: zeros, which are next to nothing when compressed."""
+    archive = make(tmp_path / kind, [("small.jpg", b"x"), ("bomb.jpg", bytes(3 * 10**7))])
     tracemalloc.start()
-    assert "more than 1,000 files or 0.0 GB: raise" in refused(archive, LIMITS)
+    assert "more than 1,000 files or 0.0 GB: raise" in refused(archive, Limits(10**6, 1000))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert under(folder) == {"small.jpg": b"x"}
@@ -221,9 +221,9 @@ def test_many_small_files_are_too_many_bytes_together(kind, tmp_path, refused, f
     assert len(under(folder)) == 10
 
 
-def test_a_header_that_says_less_than_a_zip_holds_is_not_believed(tmp_path, refused, folder):
-    """The bomb says that it has 10 bytes."""
-    data = bytearray(zipped(tmp_path / "x.zip", {"bomb.jpg": bytes(5 * 10**7)}).read_bytes())
+def test_a_header_with_too_small_a_size_is_not_trusted(tmp_path, refused, folder):
+    """A bomb with a stated size of 10 bytes."""
+    data = bytearray(zipped(tmp_path / "x.zip", {"bomb.jpg": bytes(10**7)}).read_bytes())
     for size in (22, data.index(b"PK\1\2") + 24):
         data[size : size + 4] = struct.pack("<I", 10)
     (tmp_path / "x.zip").write_bytes(data)
@@ -231,7 +231,7 @@ def test_a_header_that_says_less_than_a_zip_holds_is_not_believed(tmp_path, refu
     assert sum(map(len, under(folder).values())) <= 10
 
 
-def test_a_header_that_says_more_than_a_zip_holds_is_not_believed(tmp_path, refused):
+def test_a_header_with_too_large_a_size_is_not_trusted(tmp_path, refused):
     data = bytearray(zipped(tmp_path / "x.zip", {"1.jpg": b"12345"}, zipfile.ZIP_STORED).read_bytes())
     for size in (22, data.index(b"PK\1\2") + 24):
         data[size : size + 4] = struct.pack("<I", 10)
@@ -241,9 +241,9 @@ def test_a_header_that_says_more_than_a_zip_holds_is_not_believed(tmp_path, refu
 
 @pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE])
 def test_a_long_name_in_a_tar_takes_no_memory_without_limit(kind, tmp_path, refused):
-    """A name of 30 MB: tarfile would read it whole."""
+    """A name of 10 MB: tarfile would read it all."""
     header = tarfile.TarInfo("././@LongLink")
-    header.type, header.size = kind, 3 * 10**7
+    header.type, header.size = kind, 10**7
     name = b"a" * header.size + bytes(-header.size % 512)
     member = tarfile.TarInfo("x.jpg").tobuf(tarfile.GNU_FORMAT)
     (tmp_path / "x.tar.gz").write_bytes(
@@ -254,4 +254,4 @@ def test_a_long_name_in_a_tar_takes_no_memory_without_limit(kind, tmp_path, refu
     refused(tmp_path / "x.tar.gz")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 10**7
+    assert peak < 5 * 10**6

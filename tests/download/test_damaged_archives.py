@@ -1,4 +1,4 @@
-"""Damaged, empty and contradictory archives are refused, and never give other files than they hold."""
+"""Damaged, empty and contradictory archives are refused, and never unpack to wrong files."""
 
 import bz2
 import gzip
@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darkroom.core.errors import UserError
-from darkroom.download.archives import MESSY, is_archive, unpack
+from darkroom.download.archives import JUNK, is_archive, unpack
 from tests.helpers.archive_files import (
     BOTH,
     EVERY,
@@ -36,7 +36,7 @@ from tests.helpers.archive_files import (
 def test_archives_that_are_cut_off_are_refused(kind, share, tmp_path, refused):
     data = make(tmp_path / kind, TREE).read_bytes()
     if kind == "x.tar":
-        data = data.rstrip(b"\0")  # that fill it up
+        data = data.rstrip(b"\0")  # the padding
     (tmp_path / kind).write_bytes(data[: int(share * len(data))])
     assert "damaged" in refused(tmp_path / kind)
 
@@ -66,7 +66,7 @@ def test_a_header_that_is_damaged_is_not_the_end(mode, tmp_path, refused):
     assert "damaged" in refused(tmp_path / "x.tar")
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "x.tar"])  # which has no sums of its contents
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "x.tar"])  # which has no checksums of its files
 def test_a_flipped_byte_never_gives_other_files(kind, tmp_path):
     data = make(tmp_path / kind, TREE).read_bytes()
     refusals = 0
@@ -80,7 +80,7 @@ def test_a_flipped_byte_never_gives_other_files(kind, tmp_path):
             except UserError:
                 refusals += 1
             else:
-                # What holds no file's bytes, such as a date or a name in a zip's directory, may have changed.
+                # Other bytes, such as a date or a name in a zip's directory, may have changed.
                 assert sorted(under(Path(target)).values()) == sorted(TREE.values()), place
     assert refusals > 30
 
@@ -113,19 +113,19 @@ def test_a_flipped_byte_in_a_zip_names_the_file(tmp_path, refused):
     ],
     ids=range(14),
 )
-def test_what_is_no_archive_is_said(data, name, tmp_path, refused):
+def test_a_file_that_is_not_an_archive_is_refused(data, name, tmp_path, refused):
     (tmp_path / name).write_bytes(data)
     assert not is_archive(tmp_path / name)
-    assert "no zip or tar archive" in refused(tmp_path / name)
+    assert "not a zip or tar archive" in refused(tmp_path / name)
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress, bytes])
-def test_zeros_are_no_archive_with_files(compress, tmp_path, refused):
+def test_zeros_are_not_an_archive_with_files(compress, tmp_path, refused):
     (tmp_path / "x.tar").write_bytes(compress(bytes(10**4)))
     refused(tmp_path / "x.tar")
 
 
-def test_a_missing_archive_is_said(tmp_path, refused):
+def test_a_missing_archive_is_reported(tmp_path, refused):
     assert "there is no archive" in refused(tmp_path / "x.zip")
     (tmp_path / "x.zip").mkdir()
     assert "there is no archive" in refused(tmp_path / "x.zip")
@@ -134,16 +134,16 @@ def test_a_missing_archive_is_said(tmp_path, refused):
 
 @EVERY
 def test_an_archive_without_files_is_refused(kind, tmp_path, refused):
-    assert "holds no files" in refused(make(tmp_path / kind, {}))
+    assert "contains no files" in refused(make(tmp_path / kind, {}))
 
 
 @EVERY
 def test_an_archive_of_junk_alone_is_refused(kind, tmp_path, refused):
-    assert "holds no files" in refused(make(tmp_path / kind, {"__MACOSX/x.jpg": b"x", ".DS_Store": b"x"}))
+    assert "contains no files" in refused(make(tmp_path / kind, {"__MACOSX/x.jpg": b"x", ".DS_Store": b"x"}))
 
 
 def test_an_archive_of_folders_alone_is_refused(tmp_path, refused):
-    assert "holds no files" in refused(zipped(tmp_path / "x.zip", {"a/": b"", "a/b/": b""}))
+    assert "contains no files" in refused(zipped(tmp_path / "x.zip", {"a/": b"", "a/b/": b""}))
 
 
 @BOTH
@@ -197,6 +197,6 @@ def test_whatever_the_names_are_nothing_is_written_outside(names, kind):
             # Every file is there: zip ends a name at a NUL, and what ends with a slash is a folder there.
             files = [name.split("\0")[0] if kind == "x.zip" else name for name in names]
             files = [name for name in files if not (kind == "x.zip" and name.endswith("/"))]
-            assert len(under(folder)) == sum(not MESSY & set(PurePosixPath(name).parts) for name in files)
+            assert len(under(folder)) == sum(not JUNK & set(PurePosixPath(name).parts) for name in files)
         assert [path.name for path in (Path(base) / "around").iterdir()] == ["in"]
         assert sorted(path.name for path in Path(base).iterdir()) == ["around", kind]

@@ -91,6 +91,6 @@ def test_an_archive_is_unpacked_only_for_the_run_and_verified(workspace):
     assert (decode(workspace / "data/raw/train/a/0.png") == photo(0)).all()
     with pytest.raises(UserError, match=r"data/set.zip has SHA-256 .*, but download.sha256 is 000"):
         download.main(Base(seed=1), params.model_copy(update={"sha256": "0" * 64}))
-    with pytest.raises(UserError, match="there is no archive data/none.zip"):
+    with pytest.raises(UserError, match=r"there is no archive data/none.zip"):
         download.main(Base(seed=1), download_params(source="archive", path="data/none.zip"))
     assert (workspace / "data/raw/train/a/0.png").exists()  # the last result stays

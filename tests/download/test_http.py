@@ -1,4 +1,4 @@
-"""Downloads from a real server on this machine that fails in every way that servers and lines fail."""
+"""Downloads from a real server on this machine that fails in every way that servers and connections fail."""
 
 import contextlib
 import gzip
@@ -18,13 +18,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from darkroom.core.errors import UserError
-from darkroom.download import http as fetching
+from darkroom.download import http
 from darkroom.download.http import fetch
 from tests.helpers.project import ROOT
 
 CONTENT = random.Random(1).randbytes(10_500)
 OTHER = random.Random(2).randbytes(11_700)
-FETCH = "import sys; from stages.common.data.fetch import fetch; print(fetch(sys.argv[1], None))"
+FETCH = "import sys; from darkroom.download.http import fetch; print(fetch(sys.argv[1], None))"
 
 
 def sha(data):
@@ -32,7 +32,7 @@ def sha(data):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Does what `server.plan` says, one entry a request; without an entry all goes well."""
+    """Fails as in `server.plan`, one entry per request; without an entry, it succeeds."""
 
     protocol_version = "HTTP/1.1"
 
@@ -54,8 +54,8 @@ class Handler(BaseHTTPRequestHandler):
         if server.weak:
             headers = {"ETag": f'W/"{server.version}"'}
         start, asked = 0, re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        said = self.headers.get("If-Range")
-        current = said is None or said in headers.values() or fault.get("ignore_if_range")
+        validator = self.headers.get("If-Range")
+        current = validator is None or validator in headers.values() or fault.get("ignore_if_range")
         if asked and current and not fault.get("ignore_range"):
             start = int(asked[1]) + fault.get("wrong_range", 0)
             if start >= len(content):
@@ -69,7 +69,7 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self, status, headers, body, fault=None):
         fault = fault or {}
         stop = fault.get("stop", len(body))
-        self.server.sent.append(len(body[:stop]))  # before the client has it, or a test could look too early
+        self.server.sent.append(len(body[:stop]))  # before the client has it, so that tests never see it too late
         self.send_response(status)
         for key, value in headers.items():
             self.send_header(key, value)
@@ -87,7 +87,7 @@ class Handler(BaseHTTPRequestHandler):
         if fault.get("stall"):
             self.server.released.wait(60)
 
-    def log_message(self, *what):
+    def log_message(self, *_):
         pass
 
 
@@ -103,7 +103,7 @@ class Server(ThreadingHTTPServer):
         self.url = f"{self.base}/set/pictures.zip"
 
     def handle_error(self, request, client_address):
-        """Broken lines are what is wanted here."""
+        """Interrupted connections are intended."""
 
     def ranges(self):
         return [headers.get("Range") for headers in self.seen]
@@ -111,21 +111,21 @@ class Server(ThreadingHTTPServer):
 
 @pytest.fixture
 def server():
-    with Server() as made:
-        thread = threading.Thread(target=made.serve_forever, args=(0.01,), daemon=True)
+    with Server() as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True)
         thread.start()
-        yield made
-        made.released.set()
-        made.shutdown()
+        yield running
+        running.released.set()
+        running.shutdown()
 
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
-    """The cache lies in an empty folder; blocks and pauses are small."""
+    """The cache is in an empty folder; blocks are small and there are no pauses."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.setattr(fetching, "FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(fetching, "KIB", 1)
+    monkeypatch.setattr(http, "FIRST_PAUSE", 0)
+    monkeypatch.setattr(http, "BLOCK", 1)
     return tmp_path
 
 
@@ -140,7 +140,7 @@ def test_a_file_is_fetched_once(digest, server, here, capsys):
     assert path.resolve().is_relative_to(here / ".cache")
     assert fetch(server.url, digest) == path
     assert (len(server.seen), files(here)) == (1, ["pictures.zip"])
-    assert f"{server.url} is in" in capsys.readouterr().out
+    assert f"{server.url} is already in" in capsys.readouterr().out
 
 
 def test_files_of_one_name_from_two_addresses_are_two_files(server):
@@ -156,7 +156,7 @@ def test_an_empty_file_is_a_file(server):
 
 
 @pytest.mark.parametrize("stop", [1000, 4000, 10_000])
-def test_a_broken_download_goes_on_where_it_stopped(stop, server, here):
+def test_an_interrupted_download_resumes_where_it_stopped(stop, server, here):
     server.plan = [{"stop": stop}]
     assert fetch(server.url, sha(CONTENT)).read_bytes() == CONTENT
     assert server.ranges() == [None, f"bytes={stop}-"]
@@ -172,32 +172,32 @@ def test_no_more_than_a_block_is_sent_again(server):
     assert 3567 <= int(server.ranges()[1][6:-1]) <= 4567
 
 
-def test_a_line_that_breaks_before_the_first_byte_is_tried_again(server):
+def test_a_connection_that_ends_before_the_first_byte_is_retried(server):
     server.plan = [{"stop": 0}] * 3
     assert fetch(server.url, None).read_bytes() == CONTENT
     assert server.ranges() == [None] * 4
 
 
-def test_a_server_that_falls_silent_is_tried_again(server, monkeypatch):
-    monkeypatch.setattr(fetching, "TIMEOUT", 0.3)
+def test_a_silent_server_is_retried(server, monkeypatch):
+    monkeypatch.setattr(http, "TIMEOUT", 0.1)
     server.plan = [{"stop": 4000, "stall": True}]
     assert fetch(server.url, None).read_bytes() == CONTENT
     assert server.ranges() == [None, "bytes=3072-"]  # whole blocks only
 
 
-def test_a_server_that_cannot_go_on_sends_all_again(server):
+def test_a_server_without_ranges_sends_all_again(server):
     server.plan = [{"stop": 4000}, {"ignore_range": True}]
     assert fetch(server.url, sha(CONTENT)).read_bytes() == CONTENT
     assert server.sent == [4000, len(CONTENT)]
 
 
-def test_an_answer_with_another_range_is_not_taken(server):
+def test_an_answer_with_another_range_is_not_used(server):
     server.plan = [{"stop": 4000}, {"wrong_range": 500}]
     assert fetch(server.url, None).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 429, 408])
-def test_a_server_that_is_busy_is_asked_again(status, server):
+def test_a_busy_server_is_retried(status, server):
     server.plan = [{"status": status}, {"stop": 4000}, {"status": status}]
     assert fetch(server.url, None).read_bytes() == CONTENT
     assert server.ranges() == [None, None, "bytes=4000-", "bytes=4000-"]
@@ -217,14 +217,14 @@ def test_it_gives_up_after_some_attempts_and_keeps_what_it_has(server, here):
     server.plan = [{"stop": 4000}, *[{"stop": 0}] * 20]
     with pytest.raises(UserError, match="cannot be downloaded"):
         fetch(server.url, None)
-    assert len(server.seen) == fetching.ATTEMPTS
+    assert len(server.seen) == http.ATTEMPTS
     assert "pictures.zip" not in files(here)
     server.plan = []
     assert fetch(server.url, None).read_bytes() == CONTENT
     assert sum(server.sent) == len(CONTENT)
 
 
-def test_no_server_at_all_is_said(here):
+def test_a_missing_server_is_reported(here):
     with socket.create_server(("127.0.0.1", 0)) as free:
         url = f"http://127.0.0.1:{free.getsockname()[1]}/x.zip"
     with pytest.raises(
@@ -251,20 +251,20 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(server):
 
 
 @pytest.mark.parametrize("validator", ["etag", "date", "weak"])
-def test_a_file_that_is_replaced_in_between_does_not_become_a_mixture(validator, server):
+def test_a_file_that_is_replaced_meanwhile_does_not_become_a_mixture(validator, server):
     server.dated, server.weak = validator == "date", validator == "weak"
     server.plan = [{"stop": 4000}, {"replace": OTHER}]
-    with contextlib.suppress(UserError):  # a weak one can't be sent back, so that the digest may be the first to tell
+    with contextlib.suppress(UserError):  # a weak one cannot be sent back, so the digest may be the first to differ
         fetch(server.url, sha(OTHER))
     assert fetch(server.url, sha(OTHER)).read_bytes() == OTHER
 
 
-def test_a_replaced_file_is_noticed_where_the_server_does_not_know_if_range(server):
+def test_a_replaced_file_is_noticed_if_the_server_ignores_if_range(server):
     server.plan = [{"stop": 4000}, {"replace": OTHER, "ignore_if_range": True}]
     assert fetch(server.url, None).read_bytes() == OTHER
 
 
-def test_a_replaced_file_that_breaks_again_goes_on_as_the_new_one(server):
+def test_a_replaced_file_that_is_interrupted_resumes_as_the_new_one(server):
     server.plan = [{"stop": 4000}, {"replace": OTHER, "stop": 6000}]
     assert fetch(server.url, None).read_bytes() == OTHER
     assert [headers.get("If-Range") for headers in server.seen] == [None, '"1"', '"2"']
@@ -279,7 +279,7 @@ def back_to_partial(path, data):
     partial.with_name(f"{partial.name}.validator").write_text('"1"')
 
 
-def test_a_whole_file_that_was_not_renamed_yet_is_not_sent_again(server, here):
+def test_a_complete_file_that_was_not_renamed_is_not_sent_again(server, here):
     back_to_partial(fetch(server.url, None), CONTENT)
     assert fetch(server.url, sha(CONTENT)).read_bytes() == CONTENT
     assert server.ranges() == [None, f"bytes={len(CONTENT)}-"]
@@ -287,7 +287,7 @@ def test_a_whole_file_that_was_not_renamed_yet_is_not_sent_again(server, here):
     assert files(here) == ["pictures.zip"]
 
 
-def test_more_than_the_server_has_is_thrown_away(server):
+def test_more_bytes_than_the_server_has_are_discarded(server):
     back_to_partial(fetch(server.url, None), CONTENT + b"more")
     assert fetch(server.url, None).read_bytes() == CONTENT
 
@@ -297,14 +297,14 @@ def test_a_file_without_a_length_is_fetched(server):
     assert fetch(server.url, None).read_bytes() == CONTENT
 
 
-def test_a_file_without_a_length_that_breaks_goes_on(server):
+def test_an_interrupted_file_without_a_length_is_completed(server):
     server.plan = [{"chunked": True, "stop": 4000}]
     assert fetch(server.url, None).read_bytes() == CONTENT
     assert len(server.seen) == 2
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip"])
-def test_a_compressed_archive_stays_one(encoding, server):
+def test_a_compressed_archive_stays_compressed(encoding, server):
     """Web servers call .tar.gz a compressed .tar, although nobody asked for compression."""
     server.content = gzip.compress(CONTENT)
     server.plan = [{"encoding": encoding}] * 10
@@ -337,7 +337,7 @@ def test_redirections_are_followed(server):
         f"/{'x' * 300}.zip",
     ],
 )
-def test_whatever_the_address_ends_with_the_file_lies_in_the_cache(tail, server, here):
+def test_whatever_the_address_ends_with_the_file_is_in_the_cache(tail, server, here):
     path = fetch(server.base + tail, None)
     assert path.is_file()
     assert path.read_bytes() == CONTENT
@@ -366,14 +366,14 @@ def test_whatever_the_address_ends_with_the_file_lies_in_the_cache(tail, server,
         "http://*.invalid/x.zip",
     ],
 )
-def test_what_is_no_address_is_said_in_a_sentence(url, here):
+def test_a_malformed_address_is_reported_in_a_sentence(url, here):
     with pytest.raises(UserError, match=r"download\.url") as caught:
         fetch(url, None)
     assert "\n" not in str(caught.value)
     assert files(here) == []
 
 
-def test_a_killed_download_goes_on_in_the_next_process(server, here):
+def test_a_killed_download_resumes_in_the_next_process(server, here):
     server.content = random.Random(3).randbytes(3 * 2**20)
     server.plan = [{"stop": 2**20 + 2**19, "stall": True}]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

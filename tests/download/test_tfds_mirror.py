@@ -15,5 +15,5 @@ def test_the_gzip_header_gets_its_name_back():
 
 
 def test_a_set_without_a_mirror_is_named(tmp_path):
-    with pytest.raises(UserError, match="data set cats_vs_dogs cannot be reached and no mirror carries it"):
+    with pytest.raises(UserError, match="data set cats_vs_dogs cannot be reached and no mirror has it"):
         tfds_mirror.tfds_files("cats_vs_dogs", tmp_path)

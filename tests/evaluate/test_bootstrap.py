@@ -92,18 +92,17 @@ def test_intervals_of_means_are_those_of_scipy():
 @pytest.mark.parametrize("sharpness", [1.0, 2.0])  # nearly calibrated, and far overconfident
 def test_intervals_contain_the_truth_about_19_times_in_20(sharpness):
     """Over many small test sets from a population whose metrics are known; that of the calibration error is wide."""
-    trials = 100
+    trials = 150
     labels, given = made_up(40_000, 3, strength=1.0)
     given = given**sharpness / (given**sharpness).sum(axis=1, keepdims=True)
     truth, generator = metrics.point_estimates(labels, given), np.random.default_rng(5)
     contained = dict.fromkeys(BOOTSTRAPPED, 0)
     for _ in range(trials):
         rows = generator.integers(len(labels), size=150)
-        intervals = bootstrap.intervals(labels[rows], given[rows], 300, generator)
+        intervals = bootstrap.intervals(labels[rows], given[rows], 400, generator)
         for key in contained:
             contained[key] += intervals[key][0] <= truth[key] <= intervals[key][1]
-    # 0.95 less four standard errors of so few trials
-    assert min(contained.values()) >= (0.95 - 4 * np.sqrt(0.95 * 0.05 / trials)) * trials, contained
+    assert min(contained.values()) >= 0.88 * trials, contained  # 0.95 less four standard errors of so few trials
     assert max(count for key, count in contained.items() if key != "ece") < trials, contained
 
 

@@ -1,4 +1,4 @@
-"""The page as a person gets it: one file, opened in a browser."""
+"""The report as a person gets it: one file, opened in a browser."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from darkroom.core import paths
-from tests.evaluate.test_evaluate import EVALUATIONS, evaluated, names
+from tests.helpers.evaluation import EVALUATIONS, class_names, evaluated
 
 KINDS = ("usual", "no mistake", "one picture", "many classes")
 
@@ -39,23 +39,26 @@ def test_the_report_is_one_file(project):
     assert not re.search(r"url\(|@import", source)
     policy = [attributes["content"] for tag, attributes in page.tags if tag == "meta" and "http-equiv" in attributes]
     assert policy == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
-    figures = json.loads((project / "reports/metrics.json").read_text())
-    assert f"{100 * figures['accuracy']:.2f} %" in page.text
-    for name in ("top_3_accuracy", "macro_f1", "roc_auc_low", "ece_high", "uncalibrated_ece", "log_loss_train"):
-        assert f"{figures[name]:.4f}" in page.text
+    metrics = json.loads((project / "reports/metrics.json").read_text())
+    for key in ("accuracy", "top_3_accuracy", "roc_auc_low", "ece_high", "uncalibrated_ece", "log_loss_train"):
+        assert f"{metrics[key]:.4f}" in page.text
     assert "Ankle_boot" in page.text
 
 
 def test_every_link_leads_somewhere_and_names_are_text(workspace, pictures):
     classes, labels, strength = EVALUATIONS["usual"]
-    page = Page(evaluated(pictures, classes, labels, strength)[1])
+    _, metrics, source = evaluated(pictures, classes, labels, strength)
+    page = Page(source)
     places = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
     links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
     assert links
     assert {link[1:] for link in links} <= places
-    assert all(name in page.text for name in names(classes))
+    assert all(name in page.text for name in class_names(classes))
     assert all(tag != "b" or not attributes for tag, attributes in page.tags)
     assert page.text.count("<b>coat</b>") == 2  # in the table and in the list of classes
+    assert f"{metrics['uncalibrated_ece']:.4f}" in page.text
+    assert metrics["uncalibrated_log_loss"] != metrics["log_loss"]
+    assert "Not available: Grad-CAM needs a gradient, and a head of type knn has none" in page.text
 
 
 @pytest.mark.full

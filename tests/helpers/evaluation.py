@@ -16,6 +16,18 @@ from tests.helpers.training import model_spec
 
 HISTORY = "epoch,accuracy,learning_rate,loss,val_accuracy,val_loss\n1,0.5,0.001,1.2,0.6,1.0\n2,0.7,0.001,0.8,0.7,0.9\n"
 SMALL = {"mistakes": 2, "bootstrap": 100, "grad_cam": 4, "label_issues": 1}
+# What is evaluated: number of classes, labels of the test pictures, probabilities or how much the model knows.
+EVALUATIONS: dict[str, tuple[int, Any, Any]] = {
+    "usual": (7, np.arange(60) % 5, 1.5),  # two classes without test pictures
+    "two classes": (2, np.arange(30) % 2, 1.0),
+    "no mistake": (3, np.arange(12) % 3, np.eye(3)[np.arange(12) % 3]),
+    "no success": (3, np.arange(12) % 3, -50.0),
+    "always the same class": (3, np.arange(12) % 3, np.tile([0.2, 0.7, 0.1], (12, 1))),
+    "pictures of one class": (3, [1, 1, 1], 1.0),
+    "one picture": (3, [1], 1.0),
+    "one picture of each class": (4, [0, 1, 2, 3], 1.0),
+    "many classes": (101, np.arange(202) % 101, 3.0),
+}
 NAMES = ["bag", "<b>coat</b> & 'co' \"x\"", "cost $a_1$ and $"]
 LONG = "d" * 60
 

@@ -1,5 +1,7 @@
 """Real pictures for tests, and how they are written."""
 
+import shutil
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -37,3 +39,24 @@ def photograph(number: int, height: int = 120, width: int = 160) -> Image.Image:
 def bytes_by_name(folder: Path) -> dict[str, bytes]:
     """All files below a folder with their content."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def write_splits(folder: Path, source: Path, train: int = 30, val: int = 10, test: int = 10) -> None:
+    """Write a project's data/split with so many pictures of each of `CLASSES`, and a data/augmented without any.
+
+    Args:
+        folder: of the project.
+        source: a folder with a folder of pictures for each class.
+        train: pictures of a class in train, the first ones.
+        val: the next ones.
+        test: the next ones after these.
+    """
+    for label in CLASSES:
+        files = iter(sorted((source / label).iterdir()))
+        for part, count in (("train", train), ("val", val), ("test", test)):
+            target = folder / "data/split" / part / label
+            target.mkdir(parents=True)
+            for path in islice(files, count):
+                shutil.copy(path, target)
+    (folder / "data/augmented").mkdir()
+    (folder / "data/augmented/.left_out.csv").write_text("picture\n")

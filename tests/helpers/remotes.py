@@ -1,4 +1,4 @@
-"""Places that data is shared through, as real servers on this machine: an SSH server, and one with the API of S3."""
+"""DVC remotes as real servers on this machine: an SSH server, and one with the API of S3."""
 
 import contextlib
 import logging
@@ -8,9 +8,10 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from tests.helpers.servers import free_port, wait
 
 SECRET = "this-is-no-real-key"
 SSHD = """
@@ -30,10 +31,10 @@ ForceCommand internal-sftp
 
 @contextlib.contextmanager
 def ssh_server() -> Iterator[tuple[str, dict[str, str]]]:
-    """Debian's sshd with keys of its own: a DVC remote's address in it, and what DVC must know to get in.
+    """Debian's sshd with its own keys: the address of a DVC remote on it, and the settings by which DVC gets in.
 
-    It serves files only, as an ordinary user: the one that runs the tests, or daemon where that is root (nobody is a
-    locked account where systemd names the users).
+    It serves only files, as an ordinary user: the one that runs the tests, or daemon if that is root (systemd locks the
+    account nobody).
     """
     user = pwd.getpwuid(os.getuid()).pw_name if os.getuid() else "daemon"
     folder = Path(tempfile.mkdtemp(prefix="darkroom-sshd-"))  # pytest's own folders are closed to other users
@@ -49,7 +50,7 @@ def ssh_server() -> Iterator[tuple[str, dict[str, str]]]:
         with (folder / "log").open("w") as log:
             server = subprocess.Popen(command, stderr=log, **({} if os.getuid() else as_user(user)))
         try:
-            wait_for(port, server, folder / "log")
+            wait(server, folder / "log", lambda: listens(port))
             yield f"ssh://{user}@127.0.0.1:{port}{folder}/data", {"keyfile": str(folder / "own")}
         finally:
             server.terminate()
@@ -60,7 +61,7 @@ def ssh_server() -> Iterator[tuple[str, dict[str, str]]]:
 
 @contextlib.contextmanager
 def s3_server() -> Iterator[tuple[str, dict[str, str]]]:
-    """Moto's server, which has the API of S3: a DVC remote's address in it, and what DVC must know to get in."""
+    """Moto's server, with the API of S3: the address of a DVC remote on it, and the settings by which DVC gets in."""
     import boto3
     from moto.server import ThreadedMotoServer
 
@@ -72,30 +73,25 @@ def s3_server() -> Iterator[tuple[str, dict[str, str]]]:
         address = f"http://{host}:{port}"
         keys = {"aws_access_key_id": "tests", "aws_secret_access_key": SECRET}
         boto3.client("s3", endpoint_url=address, region_name="us-east-1", **keys).create_bucket(Bucket="darkroom")
-        known = {"endpointurl": address, "access_key_id": "tests", "secret_access_key": SECRET, "region": "us-east-1"}
-        yield "s3://darkroom/data", known
+        settings = {
+            "endpointurl": address,
+            "access_key_id": "tests",
+            "secret_access_key": SECRET,
+            "region": "us-east-1",
+        }
+        yield "s3://darkroom/data", settings
     finally:
         server.stop()
 
 
 def as_user(name: str) -> dict[str, object]:
-    """How `Popen` starts a program as another user."""
-    found = pwd.getpwnam(name)
-    return {"user": found.pw_uid, "group": found.pw_gid, "extra_groups": []}
+    """Return the arguments with which `Popen` starts a program as another user."""
+    user = pwd.getpwnam(name)
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait until a server listens."""
-    for _ in range(100):
-        assert server.poll() is None, log.read_text()
-        with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.1)
-    raise AssertionError(log.read_text())
+def listens(port: str) -> bool:
+    """Return whether a server listens on a port of this machine."""
+    with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", int(port)), 1):
+        return True
+    return False

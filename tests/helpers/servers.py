@@ -1,4 +1,4 @@
-"""Real servers for tests: PostgreSQL, and MLflow with its users, started by the README's own commands."""
+"""Real servers for tests: PostgreSQL, and MLflow with users, started by the README's own commands."""
 
 import contextlib
 import os
@@ -26,28 +26,29 @@ MEMBER, SECRET = "ada", "ada has a secret"  # in the README
 
 
 def free_port() -> str:
-    """A port of this machine that nobody listens on."""
+    """Return a free port of this machine."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return str(free.getsockname()[1])
 
 
 def readme(part: str) -> str:
-    """The block of the README's commands that has `part` in it."""
-    (found,) = [text for text in re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S) if part in text]
-    return found
+    """Return the README's only block of commands that contains `part`."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    (block,) = [text for text in blocks if part in text]
+    return block
 
 
 @contextlib.contextmanager
 def postgres() -> Iterator[dict[str, str]]:
-    """PostgreSQL on a port of its own: the variables by which its clients find it; PGHOST is for its owner alone."""
+    """PostgreSQL on a free port: the variables by which clients find it; PGHOST is for its owner only."""
     programs = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
     folder = Path(tempfile.mkdtemp(prefix="darkroom-postgres-"))
     ordinary: dict[str, Any] = {}
-    if os.getuid() == 0:  # which PostgreSQL refuses
+    if os.getuid() == 0:  # as which PostgreSQL refuses to run
         ordinary = {"user": "postgres", "group": "postgres"}
         os.chown(folder, pwd.getpwnam("postgres").pw_uid, pwd.getpwnam("postgres").pw_gid)
-    # Who comes by the socket, in a folder that is only the owner's, is the owner; over the network it takes a password.
+    # Only the owner can reach the socket, so that it needs no password; the network does.
     rules = ("-U", "postgres", "--auth-local=trust", "--auth-host=scram-sha-256", "--no-sync")
     subprocess.run(
         (programs / "initdb", "-D", folder / "data", *rules), cwd=folder, check=True, capture_output=True, **ordinary
@@ -62,13 +63,13 @@ def postgres() -> Iterator[dict[str, str]]:
         wait(server, folder / "log", lambda: subprocess.run(ready, capture_output=True).returncode == 0)
         yield {"PGPORT": port, "PGHOST": str(folder)}
     finally:
-        server.send_signal(signal.SIGINT)  # its quick way out
+        server.send_signal(signal.SIGINT)  # its fast shutdown
         server.wait(30)
         shutil.rmtree(folder)
 
 
 def answers(port: str, path: str = "/") -> bool:
-    """Whether a page is there."""
+    """Return whether a page answers."""
     try:
         return requests.get(f"http://127.0.0.1:{port}{path}", timeout=5).ok
     except requests.RequestException:
@@ -76,7 +77,7 @@ def answers(port: str, path: str = "/") -> bool:
 
 
 def wait(process: subprocess.Popen, log: Path | None, ready: Callable[[], Any]) -> None:
-    """Until `ready()` is true, while a process runs whose log is shown if it ends."""
+    """Wait until `ready()` is true; if the process ends before, fail with its log."""
     until = time.monotonic() + SECONDS_TO_START
     while time.monotonic() < until:
         assert process.poll() is None, log and log.read_text()
@@ -87,7 +88,7 @@ def wait(process: subprocess.Popen, log: Path | None, ready: Callable[[], Any]) 
 
 
 class Team:
-    """A team's MLflow server as the README sets it up, in a folder of its own: it can be stopped and started again."""
+    """A team's MLflow server, set up as in the README in its own folder; it can be stopped and started again."""
 
     def __init__(self, folder: Path, database: dict[str, str]) -> None:
         self.folder, self.port, self.server = folder, free_port(), None
@@ -98,7 +99,7 @@ class Team:
         self.command("CREATE DATABASE", "sudo -u postgres psql", f"psql -h {database['PGHOST']} -U postgres")
 
     def command(self, part: str, *changes: str) -> None:
-        """Run a block of the README; `changes` are what is replaced and by what."""
+        """Run a block of the README; `changes` are pairs of a text and its replacement."""
         run("bash", "-ec", self._changed(part, changes), cwd=self.folder, PGPORT=self.database["PGPORT"])
 
     def _changed(self, part: str, changes: tuple[str, ...] = ()) -> str:
@@ -113,7 +114,6 @@ class Team:
             "/srv/mlflow",
             str(self.folder / "files"),
         )
-        # Two cores are shared with the tests; jobs are for judging answers of language models.
         for old, new in zip((*here, *changes)[::2], (*here, *changes)[1::2], strict=True):
             text = text.replace(old, new)
         return text
@@ -133,12 +133,12 @@ class Team:
         wait(self.server, self.folder / "log", lambda: answers(self.port, "/health"))
 
     def stop(self) -> None:
-        """Stop the server, as a machine's shutdown would."""
+        """Stop the server, as when its machine shuts down."""
         self.server.terminate()
         self.server.wait(60)
 
     def admin(self) -> tuple[str, str]:
-        """The name and the password of the user who may do everything."""
+        """Return the name and the password of the administrator."""
         return "admin", re.search(r"ADMIN_PASSWORD=(\w+)", (self.folder / "server.env").read_text())[1]
 
     def user(self, name: str, password: str) -> None:
@@ -149,14 +149,14 @@ class Team:
         ).raise_for_status()
 
     def grant(self, name: str, kind: str, which: str, permission: str) -> None:
-        """Say what a user may do with resources of a kind."""
+        """Set what a user may do with resources of a kind."""
         asked = {"username": name, "resource_type": kind, "resource_id": which, "permission": permission}
         requests.post(
             f"{self.uri}/api/3.0/mlflow/users/permissions/grant", json=asked, auth=self.admin(), timeout=30
         ).raise_for_status()
 
     def variables(self, name: str = MEMBER, password: str = SECRET) -> dict[str, str]:
-        """What a member of the team sets, by the README."""
+        """Return the variables that a member of the team sets, by the README."""
         block = readme("export MLFLOW_TRACKING_URI")
         for old, new in (("http://mlflow.example.org:5000", self.uri), (SECRET, password), (MEMBER, name)):
             block = block.replace(old, new)
@@ -167,13 +167,13 @@ class Team:
 def team() -> Iterator[Team]:
     """A team's server with one member, and PostgreSQL behind it."""
     with tempfile.TemporaryDirectory(prefix="darkroom-team-") as folder, postgres() as database:
-        started = Team(Path(folder), database)
+        server = Team(Path(folder), database)
         try:
-            started.start()
-            started.command("users/create")
-            yield started
+            server.start()
+            server.command("users/create")
+            yield server
         finally:
-            started.stop()
+            server.stop()
 
 
 @contextlib.contextmanager

@@ -1,5 +1,8 @@
 """A small model that is right about most of Fashion-MNIST's bags, coats and sandals, trained in seconds."""
 
+from functools import cache
+from pathlib import Path
+
 import keras
 import numpy as np
 
@@ -12,9 +15,10 @@ from tests.helpers.training import model_spec
 SETTINGS = {"name": "mnist_cnn", "image_size": [28, 28], "color": "grey", "activation": None}
 
 
-def trained(fashion) -> Classifier:
-    """A model from scratch, as `train` makes it."""
-    files = [(path, number) for number, label in enumerate(CLASSES) for path in sorted((fashion / label).iterdir())]
+@cache
+def trained(folder: Path) -> Classifier:
+    """Train a network from scratch on a folder with a subfolder for each class, once in a process."""
+    files = [(path, number) for number, label in enumerate(CLASSES) for path in sorted((folder / label).iterdir())]
     pixels = np.stack([decode(path) for path, _ in files])
     keras.utils.set_random_seed(3)
     network = networks.build(SETTINGS, len(CLASSES))

@@ -1,6 +1,7 @@
 """Small trainings and their settings, for tests of several rooms. Call them with TensorFlow set up."""
 
 import atexit
+import functools
 import shutil
 import tempfile
 from pathlib import Path
@@ -71,11 +72,11 @@ def tuned(backbone: BackboneSpec, folder: Path, seed: int = 1, **changes: Any) -
     return result
 
 
-def head_on_features(kind: str = "logistic", **changes: Any) -> Any:
-    """A head of a type on features that are extracted with these changes: a `Classifier`."""
+def head_on_features(kind: str = "logistic", backbone: BackboneSpec | None = None, **changes: Any) -> Any:
+    """A head of a type on the features of `backbone`, or else extracted with the changes: a `Classifier`."""
     from darkroom.train import features
 
-    backbone = extracted(**changes)
+    backbone = backbone or extracted(**changes)
     head = {"type": kind, "hidden": [16], "dropout": 0.0, "C": [3.0], "neighbours": [5], "leaf": [5], "trees": [10]}
     return features.fit(Params(mode="head", head=head, epochs=5, **FAST), backbone, session()).model
 
@@ -87,6 +88,11 @@ def from_scratch(work: Any, **changes: Any) -> Any:
 
     runtime.prepare(work.seed)
     return scratch.fit(scratch_params(**changes), work)
+
+
+def weights_bytes(model: Any) -> bytes:
+    """The weights of a classifier's head, or of its network from scratch."""
+    return b"".join(array.tobytes() for array in model.head.get_weights())
 
 
 def untrained(
@@ -133,3 +139,28 @@ def fitted_head(data: Any, seed: int = 1, log: Any = lambda *_: None, **changes:
 
     runtime.prepare(seed)
     return fit_head(head_params(**changes), *data, session(seed, log))
+
+
+@functools.cache
+def _keras_model() -> Any:
+    import keras
+
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    return model
+
+
+def epochs_by_keras(losses: list[float], callback: Any, rate: float = 0.01) -> list[float]:
+    """The learning rate after each epoch with these validation losses that one of Keras' callbacks lets happen."""
+    model = _keras_model()
+    model.stop_training = False
+    model.optimizer.learning_rate = rate
+    callback.set_model(model)
+    callback.on_train_begin()
+    rates = []
+    for epoch, loss in enumerate(losses):
+        callback.on_epoch_end(epoch, {"val_loss": loss})
+        rates.append(float(model.optimizer.learning_rate))
+        if model.stop_training:
+            break
+    return rates

@@ -65,7 +65,7 @@ def on_features(some, name="VGG16", size=32, layers=("block2_pool",), prepare=No
         both = [row for row, label in enumerate(labels) if label != NAMES[0]]
         pixels, labels, head = [pixels[row] for row in both], [labels[row] for row in both], {"output": "sigmoid"}
     network = network_of(name, size)
-    features = keras_apps.body(network, name, (size, size), list(layers), "avg")(np.stack(pixels))
+    features = keras_apps.feature_extractor(network, name, (size, size), list(layers), "avg")(np.stack(pixels))
     rows = np.concatenate([features[layer].numpy() for layer in layers], axis=1)
     like = Rows([str(number) for number in range(len(pixels))], labels)
     half, classes = len(pixels) // 2, sorted(set(labels))

@@ -30,7 +30,7 @@ class Row(NamedTuple):
 
     keys: list[str]  # of train.head
     prepare: list[str]  # by default
-    values: list[Any]  # of the knob, of which neither the first nor the last is the best
+    values: list[Any]  # of the knob, of which the first is not the best
     peer: Callable[[Any], Any]  # scikit-learn's own classifier with a value of the knob
     agrees: Callable[[Any, Any, Any, Any], Any]  # logits (rows, n), the fitted peer, new rows, the value
     accuracy: float = 0.6  # at least; chance is 0.1
@@ -82,7 +82,7 @@ HEADS = {
     "tree": Row(
         ["leaf"],
         ["l2"],
-        [1, 5, 80],
+        [80, 5, 1],
         lambda leaf: DecisionTreeClassifier(min_samples_leaf=leaf, random_state=1),
         agrees_except_for_ties,
         accuracy=0.4,
@@ -93,7 +93,9 @@ HEADS = {
         ["sqrt", "l2"],
         [1, 20],
         lambda count: RandomForestClassifier(count, random_state=1),
-        lambda logits, peer, rows, n: near(np.exp(logits) - (peer.predict_proba(rows) + 1 / n) / (1 + CLASSES / n), 1e-5),
+        lambda logits, peer, rows, n: near(
+            np.exp(logits) - (peer.predict_proba(rows) + 1 / n) / (1 + CLASSES / n), 1e-5
+        ),
         votes=True,
     ),
 }
@@ -126,13 +128,13 @@ def two(project):
 
 
 def fitted(name, data, **changes):
-    one = {"C": [1.0], "neighbours": [7], "leaf": [3], "trees": [20], "hidden": [8]}
+    one = {"C": [1.0], "neighbours": [7], "leaf": [3], "trees": [20]}
     return fitted_head(data, head={"type": name, **one, **changes})
 
 
 def test_every_type_has_its_row():
     assert list(heads.registered()) == ALL
-    with pytest.raises(ValueError, match="should be 'dense', 'logistic', .* or 'forest'"):
+    with pytest.raises(ValueError, match=r"should be 'dense', 'logistic', .* or 'forest'"):
         Head(type="perceptron")
 
 
@@ -299,4 +301,6 @@ def test_distances_far_from_zero_are_exact_enough():
     random = np.random.default_rng(0)
     vectors, x = (1000 + random.normal(0, 1, (count, 512)) for count in (50, 9))
     expected = ((x[:, None] - vectors[None]) ** 2).sum(axis=2)
-    near(np.array(squared_distances(x.astype(np.float32), vectors.astype(np.float32))) - expected, 1e-3 * expected.mean())
+    near(
+        np.array(squared_distances(x.astype(np.float32), vectors.astype(np.float32))) - expected, 1e-3 * expected.mean()
+    )

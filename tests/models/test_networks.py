@@ -8,7 +8,10 @@ from PIL import Image
 from darkroom.core.errors import UserError
 from darkroom.images.decode import decode
 from darkroom.models import networks
-from stages import train
+from darkroom.models.networks.base import BatchNorm, Grey
+from darkroom.train.params import Params
+
+pytestmark = pytest.mark.usefixtures("tensorflow")
 
 
 def settings(name, size=(28, 28), color="grey", activation=None):
@@ -84,7 +87,10 @@ def test_weights_are_as_many_as_worked_out_by_hand(name):
 
 
 def test_params_offer_the_networks_that_there_are():
-    assert train.Params.model_fields["network"].annotation.__args__ == tuple(networks.NETWORKS)
+    assert set(networks.names()) == {*BY_HAND, "small_resnet"}
+    assert [Params(network=name).network for name in networks.names()] == networks.names()
+    with pytest.raises(ValueError, match="should be 'dense', 'fashion_cnn', 'mini_vggnet', 'mnist_cnn' or 'small_res"):
+        Params(network="vgg")
 
 
 def test_dropout_and_activations_are_those_of_the_originals():
@@ -108,7 +114,7 @@ def test_the_wide_network_starts_as_its_original_and_takes_pixels_as_they_are():
     assert not any(isinstance(layer, keras.layers.Rescaling) for layer in network.layers)
 
 
-@pytest.mark.parametrize("name", networks.NETWORKS)
+@pytest.mark.parametrize("name", networks.names())
 @pytest.mark.parametrize("color", ["rgb", "grey"])
 def test_every_network_gives_logits_of_real_pictures(pictures, name, color):
     """Not normalised, one for each class, other for other pictures; near the same at reduced precision."""
@@ -129,15 +135,15 @@ def test_every_network_gives_logits_of_real_pictures(pictures, name, color):
 
 def test_grey_is_luma():
     pixels = np.random.default_rng(0).integers(0, 256, (1, 6, 5, 3)).astype(np.uint8)
-    grey = networks.Grey(dtype="float32")(pixels.astype(np.float32)).numpy()
+    grey = Grey(dtype="float32")(pixels.astype(np.float32)).numpy()
     assert np.abs(grey[0, ..., 0] - np.asarray(Image.fromarray(pixels[0]).convert("L"))).max() <= 0.51  # it rounds
     same = np.full((1, 2, 2, 3), 77, np.float32)
-    assert networks.Grey(dtype="float32")(same).numpy() == pytest.approx(77, abs=1e-4)
+    assert Grey(dtype="float32")(same).numpy() == pytest.approx(77, abs=1e-4)
 
 
 @pytest.mark.parametrize("activation", ["tanh", "sigmoid", "leaky_relu"])
 def test_the_activation_is_the_one_that_is_asked_for(activation):
-    for name in networks.NETWORKS:
+    for name in networks.names():
         layers = networks.build(settings(name, activation=activation), 10).layers
         used = {layer.activation for layer in layers if hasattr(layer, "activation")} - {keras.activations.linear}
         assert used == {keras.activations.get(activation)}, name
@@ -154,7 +160,7 @@ def test_fused_batch_norm_is_keras_own():
 
     maps = tf.constant(np.random.default_rng(0).normal(3, 2, (16, 7, 7, 8)).astype(np.float32))
     found = []
-    for kind in (keras.layers.BatchNormalization, networks.BatchNorm):
+    for kind in (keras.layers.BatchNormalization, BatchNorm):
         layer = kind()
         layer.build(maps.shape)
         with tf.GradientTape() as tape:

@@ -16,10 +16,10 @@ def cheap(tmp_path_factory):
     def make(folder):
         project = simplified(clone(folder / "darkroom"))
         identify(project)
-        for label in CLASSES:
-            (project / "data/incoming" / label).mkdir()
-            for number in range(3):
-                (project / f"data/incoming/{label}/{number}.png").write_text(f"{label} {number}")
+        for number in range(9):
+            picture = project / "data/incoming" / CLASSES[number % 3] / f"{number}.png"
+            picture.parent.mkdir(exist_ok=True)
+            picture.write_text(f"picture {number}")
         commit(project, "cheap stages")
         repro(project)
         commit(project, "first run")

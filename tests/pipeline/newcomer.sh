@@ -1,36 +1,36 @@
 #!/usr/bin/env bash
-# A newcomer's afternoon, in the README's commands alone. Run inside a fresh clone of this project:
+# A newcomer's afternoon with the README's commands. Run it in a fresh clone of this project:
 #   newcomer.sh PICTURES MORE SHARE ELSEWHERE
-# PICTURES and MORE hold class folders, MORE those that come later; SHARE is a folder that a colleague reaches, too, who
-# works in ELSEWHERE.
+# PICTURES and MORE hold class folders, MORE those added later; SHARE is a folder that a colleague can reach, who works in
+# ELSEWHERE.
 set -euo pipefail
 pictures=$1 more=$2 share=$3 elsewhere=$4
 
-# Own pictures, in a folder that DVC versions.
+# Our own pictures, in a folder versioned by DVC.
 cp -r "$pictures" data/pictures
 source .venv/bin/activate
 dvc add -q data/pictures
 sed -i -e 's/^  source: tfds /  source: folder /' -e 's|^  path: data/incoming |  path: data/pictures |' \
   -e 's/^  limit_per_class: 2400 /  limit_per_class: null /' -e 's/^  near_duplicates: 0.95 /  near_duplicates: 0.9 /' \
-  -e 's/^  image_size: \[64, 64\] /  image_size: [224, 224] /' -e 's/^  layers: \[block4_pool\] /  layers: [block5_pool] /' \
+  -e 's/^  image_size: \[64, 64\] /  image_size: [96, 96] /' -e 's/^  layers: \[block4_pool\] /  layers: [block5_pool] /' \
   -e '/^extract:/,/^train:/s/^  pooling: flatten /  pooling: avg /' -e 's/^    type: dense /    type: rbf_svm /' params.yaml
 make run
 git add -A && git commit -qm "Run on our pictures"
 
-# Some more pictures.
+# More pictures.
 cp -r "$more"/. data/pictures
 make run
 python -m darkroom datadiff HEAD --list 3
 dvc metrics diff HEAD | grep -E '^Path|accuracy |log_loss '
 git add -A && git commit -qm "Run on more pictures"
 
-# Another head as an experiment, and whether it is better.
+# Another head as an experiment: is it better?
 dvc exp run -q -n trees -S train.head.type=forest
 make experiments
 python -m darkroom compare main trees
 git restore . && dvc checkout -q
 
-# Everything goes to a colleague.
+# Share everything with a colleague.
 git clone -q --bare . "$share/darkroom.git" && git remote set-url origin "$share/darkroom.git"
 dvc remote add -q -d team "$share/storage"
 git add -A && git commit -qm "A place to share"

@@ -1,6 +1,6 @@
-"""The workflows for GitHub and GitLab: valid, careful with what they may do, and their commands run here.
+"""The workflows for GitHub and GitLab: their syntax, their permissions, and their commands, which run here.
 
-Posting the comment is CML's part and needs a host; up to there everything is run.
+Posting the comment is CML's part and needs a host; everything before it is run.
 """
 
 import json
@@ -15,6 +15,7 @@ from tests.helpers.project import ROOT, commit, run, set_param
 
 GITHUB = ROOT / ".github/workflows/darkroom.yml"
 GITLAB = ROOT / ".gitlab-ci.yml"
+VERDICT = r"^(No significant difference|B is (better|worse) than A|The predictions of A and B are the same)"
 
 
 def github():
@@ -37,6 +38,20 @@ def steps():
 )
 def test_they_are_valid(file, schema):
     run("check-jsonschema", "--builtin-schema", *schema, str(file), cwd=ROOT)
+
+
+def test_expressions_have_the_quotes_that_github_accepts():
+    """`check-jsonschema` does not read them."""
+    expressions = re.findall(r"\$\{\{(.*?)\}\}", GITHUB.read_text())
+    assert expressions
+    assert not [expression for expression in expressions if '"' in expression]
+
+
+def test_the_cache_of_packages_has_the_pinned_ones_in_its_key():
+    keys = {step["with"]["key"] for step in steps() if step.get("with", {}).get("path") == ".venv"}
+    patterns = re.findall(r"'(requirements[^']*)'", " ".join(keys))
+    files = {path.name for pattern in patterns for path in ROOT.glob(pattern)}
+    assert files >= {"requirements.lock", "requirements-dev.lock", *gitlab()["test"]["cache"]["key"]["files"]}
 
 
 def test_actions_have_a_major_version():
@@ -62,8 +77,8 @@ def test_only_the_job_that_posts_may_write_and_it_runs_no_code_of_the_project():
     assert [line.split()[0] for line in gitlab()["comment"]["script"]] == ["cml"]
 
 
-def test_what_others_name_is_never_part_of_a_command():
-    """A branch may be called `x; curl …`: it reaches the shell in quoted variables alone. And no secret is shown."""
+def test_names_that_others_chose_are_never_part_of_a_command():
+    """A branch may be called `x; curl …`: it reaches the shell only in quoted variables. And no secret is printed."""
     commands = [step["run"] for step in steps() if "run" in step]
     lines = [line for job in gitlab().values() if isinstance(job, dict) for line in job.get("script", [])]
     for command in [*commands, *lines]:
@@ -81,7 +96,7 @@ def test_tests_run_on_a_push():
 
 
 def report_commands():
-    """The shell lines that make the report, as each host would run them; the set-up by make is left to its own test."""
+    """The shell lines that make the report, as each host runs them, without the set-up by make."""
     (step,) = [step for step in steps() if ".ci/report" in step.get("run", "")]
     job = gitlab()["pipeline"]
     lines = [line for line in job["before_script"] + job["script"] if not line.startswith("make ")]
@@ -89,10 +104,10 @@ def report_commands():
 
 
 @pytest.mark.full
-def test_their_commands_make_the_report(project, tmp_path):
-    """A change of a param on a branch, in a fresh clone, with what main pushed to a remote."""
+def test_their_commands_make_the_report(cheap, tmp_path):
+    """A change of a param on a branch, in a fresh clone, with what main pushed to a remote; on cheap stages."""
     team = tmp_path / "team"
-    shutil.copytree(project, team, symlinks=True)
+    shutil.copytree(cheap, team, symlinks=True)
     run("git", "branch", "-M", "main", cwd=team)
     run("dvc", "remote", "add", "-q", "-d", "team", str(tmp_path / "remote"), cwd=team)
     commit(team, "a remote")
@@ -108,9 +123,13 @@ def test_their_commands_make_the_report(project, tmp_path):
     commands = report_commands()
     script, environment = commands["github"]
     assert environment["BASE"] == "origin/${{ github.base_ref }}"
-    given = {"BASE": "origin/main", "AWS_ACCESS_KEY_ID": "some", "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")}
-    done = run("bash", "-eo", "pipefail", "-c", script, cwd=clone, **given)
-    ran = [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")]
+    variables = {
+        "BASE": "origin/main",
+        "AWS_ACCESS_KEY_ID": "some",
+        "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
+    }
+    result = run("bash", "-eo", "pipefail", "-c", script, cwd=clone, **variables)
+    ran = [line.split("'")[1] for line in result.stdout.splitlines() if line.startswith("Running stage")]
     assert ran == ["train", "evaluate", "export"]  # all that comes before them is pulled
     report = (clone / "reports/report.md").read_text()
     assert (tmp_path / "summary.md").read_text() == report
@@ -121,9 +140,7 @@ def test_their_commands_make_the_report(project, tmp_path):
     assert [float(cell) for cell in rows["log_loss"]] == pytest.approx(figures, abs=6e-5)
     assert rows["train.head.dropout"] == ("0.5", "0.4")
     assert "The same data: data/raw " in report
-    assert re.search(
-        r"^(No difference that could|B is (better|worse) than A|A and B say the same)", report, re.MULTILINE
-    )
+    assert re.search(VERDICT, report, re.MULTILINE)
     pictures = re.findall(r"!\[.*\]\((.*)\)", report)
     assert len(pictures) == 2
     uploaded = next(step["with"]["path"] for step in steps() if "upload-artifact" in step.get("uses", "")).split()

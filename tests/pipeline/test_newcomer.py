@@ -14,20 +14,20 @@ from tests.helpers.servers import page_of_mlflow
 
 pytestmark = pytest.mark.full
 
-KINDS, PICTURES, MORE = 3, 40, 4
+CLASSES, PICTURES, MORE = 3, 40, 4
 
 
 def digits(folder: Path, first: int, count: int) -> None:
-    """Class folders of handwritten digits, which no other test and no setting has seen; real ones, but small."""
-    found = load_digits()
-    for number in range(KINDS):
-        for place in np.flatnonzero(found.target == number)[first : first + count]:
-            large = np.kron(found.images[place] / 16 * 255, np.ones((8, 8))).astype(np.uint8)
-            save(folder / f"digit {number}" / f"{place}.png", large)
+    """Class folders of real handwritten digits, which no other test and no default was chosen on."""
+    data = load_digits()
+    for number in range(CLASSES):
+        for row in np.flatnonzero(data.target == number)[first : first + count]:
+            large = np.kron(data.images[row] / 16 * 255, np.ones((8, 8))).astype(np.uint8)
+            save(folder / f"digit {number}" / f"{row}.png", large)
 
 
 def environment(folder: Path) -> None:
-    """What the README's set-up makes, from the packages that these tests run with, so that nothing is fetched anew."""
+    """Make the README's environment of the packages that these tests run with, so that nothing is downloaded."""
     run(sys.executable, "-m", "venv", "--without-pip", ".venv", cwd=folder)
     (site,) = (folder / ".venv/lib").glob("python*/site-packages")
     (site / "shared.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")))
@@ -39,57 +39,57 @@ def environment(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def afternoon(tmp_path_factory):
-    """The folder in which tests/newcomer.sh worked, the colleague's, and what was printed."""
+    """The folder in which newcomer.sh worked, the colleague's folder, and what was printed."""
     base = tmp_path_factory.mktemp("afternoon")
     digits(base / "pictures", 0, PICTURES)
     digits(base / "more", PICTURES, MORE)
-    folder, other = clone(base / "darkroom"), base / "elsewhere"
+    folder, colleague = clone(base / "darkroom"), base / "elsewhere"
     environment(folder)
     for key, value in (("user.name", "Ada"), ("user.email", "ada@localhost")):
         run("git", "config", key, value, cwd=folder)
     (base / "share").mkdir()
-    script = ROOT / "tests/newcomer.sh"
-    places = (base / "pictures", base / "more", base / "share", other)
-    return folder, other, run("bash", str(script), *map(str, places), cwd=folder).stdout
+    script = ROOT / "tests/pipeline/newcomer.sh"
+    arguments = (base / "pictures", base / "more", base / "share", colleague)
+    return folder, colleague, run("bash", str(script), *map(str, arguments), cwd=folder).stdout
 
 
-def test_the_pictures_that_came_later_are_noticed_and_named(afternoon):
-    folder, _, said = afternoon
-    assert json.loads((folder / "reports/dataset.json").read_text())["found"] == KINDS * (PICTURES + MORE)
-    counts = next(line for line in said.splitlines() if line.startswith("added "))
-    assert counts.split() == ["added", str(KINDS * MORE)]
+def test_later_pictures_are_noticed_and_listed(afternoon):
+    folder, _, output = afternoon
+    assert json.loads((folder / "reports/dataset.json").read_text())["found"] == CLASSES * (PICTURES + MORE)
+    counts = next(line for line in output.splitlines() if line.startswith("added "))
+    assert counts.split() == ["added", str(CLASSES * MORE)]
 
 
-def test_the_model_is_good_and_the_better_one_is_told(afternoon):
-    folder, _, said = afternoon
+def test_the_model_is_good_and_compared_with_another(afternoon):
+    folder, _, output = afternoon
     assert json.loads((folder / "reports/metrics.json").read_text())["accuracy"] > 0.8
-    assert "trees" in said
-    verdicts = ("B is ", "No difference", "A and B say the same")
-    assert any(line.startswith(verdicts) for line in said.splitlines())
+    assert "trees" in output
+    verdicts = ("No significant difference", "B is better", "B is worse", "The predictions of A and B are the same")
+    assert any(line.startswith(verdicts) for line in output.splitlines())
 
 
-def test_the_export_knows_pictures_that_it_has_never_seen(afternoon, tmp_path):
+def test_the_exported_model_is_right_about_new_pictures(afternoon, tmp_path):
     folder, _, _ = afternoon
     digits(tmp_path, PICTURES + MORE, 10)
-    done = run("python", "-m", "stages.predict", str(tmp_path), "--format", "json", cwd=folder)
-    answers = json.loads(done.stdout)
-    assert len(answers) == KINDS * 10
+    result = run("python", "-m", "darkroom", "predict", str(tmp_path), "--format", "json", cwd=folder)
+    answers = json.loads(result.stdout)
+    assert len(answers) == CLASSES * 10
     right = [Path(answer["path"]).parent.name == answer["label"] for answer in answers]
     assert np.mean(right) > 0.8
 
 
 def test_the_colleague_has_everything_and_computes_nothing(afternoon):
-    folder, other, said = afternoon
-    assert said.rstrip().endswith("Data and pipelines are up to date.")
+    folder, colleague, output = afternoon
+    assert output.rstrip().endswith("Data and pipelines are up to date.")
     for name in ("exports/model.onnx", "reports/report.html", "data/features/train.csv", "data/pictures.dvc"):
-        assert (other / name).read_bytes() == (folder / name).read_bytes()
+        assert (colleague / name).read_bytes() == (folder / name).read_bytes()
 
 
 def test_the_runs_are_side_by_side_in_a_browser(afternoon, window):
     from playwright.sync_api import expect
 
-    folder, _, said = afternoon
-    link = [line.split()[-1] for line in said.splitlines() if line.startswith("Compare runs")][-1]
+    folder, _, output = afternoon
+    link = [line.split()[-1] for line in output.splitlines() if line.startswith("Compare runs")][-1]
     expect.set_options(timeout=40_000)  # the page is large, and may share two cores
     with page_of_mlflow(folder) as address:
         page, _, _ = window(1800)

@@ -49,7 +49,7 @@ WRONG = [
         3,
         "train.fine_tune.online.rotatoin is unknown (allowed here: preset, rotation",
     ),
-    ("train.network", "lenet", "train.network is 'lenet', but should be 'fashion_cnn', 'mnist_cnn', 'mini_vggnet', "),
+    ("train.network", "lenet", "train.network is 'lenet', but should be 'dense', 'fashion_cnn', 'mini_vggnet', "),
     ("train.keep", 0, "train.keep is 0, but should be 'best' or 'last' or should be greater than or equal to 1"),
     ("train.keep", 7, "train: keep 7 needs checkpoints: all"),
     ("train.steps", 10, "train: steps 10 must be a multiple of validate_every, not None"),
@@ -72,7 +72,7 @@ WRONG = [
     ("export.register", "a/b", "export.register is 'a/b', but a name may "),
     ("export.register", 3, "export.register is 3, but should be a valid string"),
     ("base.seed", -1, "base.seed is -1, but should be greater than or equal to 0"),
-    ("tranin", {}, "tranin is no section (sections: base, download, split, augment, extract, train"),
+    ("tranin", {}, "tranin is not a section (sections: base, download, split, augment, extract, train"),
     ("tracking.experiment", "", "tracking.experiment is '', but"),
 ]
 

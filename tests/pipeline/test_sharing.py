@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.conftest import made_once
+from tests.helpers.once import made_once
 from tests.helpers.pictures import save
 from tests.helpers.project import ROOT, commit, repro, run, set_param
 from tests.helpers.remotes import SECRET, s3_server, ssh_server
 
-WANTED = ("models", "exports", "reports", "data/pictures", "data/features")
+RESULTS = ("models", "exports", "reports", "data/pictures", "data/features")
 PULL = ("git", "-c", "user.name=Test", "-c", "user.email=test@localhost", "pull", "-q", "--no-rebase", "--no-edit")
 
 
 def contents(folder):
-    """The bytes of everything that people want from a run."""
-    files = [path for name in WANTED for path in (folder / name).rglob("*") if path.is_file()]
+    """Path to bytes of everything that people share of a run."""
+    files = [path for name in RESULTS for path in (folder / name).rglob("*") if path.is_file()]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
@@ -35,7 +35,7 @@ def get(folder):
     run("dvc", "pull", "-q", cwd=folder)
 
 
-def to_version_pictures(folder):
+def version_pictures(folder):
     """The README's way to keep the pictures themselves in DVC."""
     pictures = folder / "data/pictures"
     pictures.mkdir()
@@ -46,24 +46,23 @@ def to_version_pictures(folder):
 
 
 def moved(folder):
-    """Say that a coat is a dress."""
+    """Correct a label: a coat is a dress."""
     picture = sorted((folder / "data/pictures/Coat").iterdir())[0]
     picture.rename(folder / "data/pictures/Dress" / picture.name)
-    return picture.name
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory, project):
-    """Two clones and what they share, once: `first` added pictures and pushed, `second` then changed a label."""
+def shared(tmp_path_factory, cheap):
+    """Two clones, with stages that take no time: `first` added pictures and pushed, `second` then changed a label."""
 
     def make(folder):
-        shutil.copytree(project, folder / "first", symlinks=True)
+        shutil.copytree(cheap, folder / "first", symlinks=True)
         run("git", "init", "-q", "--bare", "-b", "main", "git", cwd=folder)
         first, second = folder / "first", folder / "second"
         run("git", "checkout", "-q", "-B", "main", cwd=first)
         run("git", "remote", "set-url", "origin", "../git", cwd=first)
         run("dvc", "remote", "add", "-q", "-d", "team", "../dvc", cwd=first)
-        to_version_pictures(first)
+        version_pictures(first)
         repro(first)
         commit(first, "our pictures")
         run("dvc", "push", "-q", cwd=first)
@@ -169,12 +168,12 @@ def test_a_server_carries_results_and_a_changed_label_and_git_never_sees_the_key
         run("dvc", "pull", "-q", cwd=first)
     assert contents(first) == contents(third) != contents(second)
     assert repro(first) == []
-    known = run("git", "log", "-p", "--all", "--", ".dvc", cwd=first).stdout
-    assert address in known
-    assert not [key for key in (SECRET, *secrets) if key in known]
+    history = run("git", "log", "-p", "--all", "--", ".dvc", cwd=first).stdout
+    assert address in history
+    assert not [key for key in (SECRET, *secrets) if key in history]
 
 
-def test_pictures_that_two_people_changed_are_put_together(tmp_path):
+def test_pictures_that_two_people_changed_are_merged(tmp_path):
     """By DVC's merge driver, which the project's .gitattributes names, with the README's commands."""
     run("git", "init", "-q", "--bare", "-b", "main", "git", cwd=tmp_path)
     run("git", "clone", "-q", "git", "first", cwd=tmp_path)
@@ -210,8 +209,8 @@ def test_pictures_that_two_people_changed_are_put_together(tmp_path):
     run("git", "checkout", "-q", "main", cwd=first)
     run(*PULL, cwd=first)
     run("dvc", "pull", "-q", cwd=first)
-    found = {path.relative_to(first / "data/pictures").as_posix() for path in (first / "data/pictures").rglob("*.png")}
-    assert found == {"dog/0.png", "cat/2.png", "cat/3.png"}
+    merged = {path.relative_to(first / "data/pictures").as_posix() for path in (first / "data/pictures").rglob("*.png")}
+    assert merged == {"dog/0.png", "cat/2.png", "cat/3.png"}
     assert run("git", "status", "--porcelain", cwd=first).stdout == ""
 
 
@@ -220,15 +219,15 @@ def with_keys(folder, secrets):
         run("dvc", "remote", "modify", "-q", "--local", "team", key, value, cwd=folder)
 
 
-def test_who_has_no_pictures_is_told_how_to_go_on_and_can(project, tmp_path):
+def test_without_the_pictures_a_message_says_how_to_continue(project, tmp_path):
     """Pictures in data/incoming are not shared; what was made of them is."""
     folder = tmp_path / "darkroom"
     run("git", "clone", "-q", str(project), str(folder), cwd=tmp_path)
     run("dvc", "remote", "add", "-q", "-d", "team", str(project / ".dvc/cache"), cwd=folder)
     run("dvc", "pull", "-q", cwd=folder)
-    said = run("dvc", "repro", cwd=folder, check=False)
-    assert said.returncode != 0
-    assert "dvc checkout && dvc repro --downstream split" in said.stdout + said.stderr
+    result = run("dvc", "repro", cwd=folder, check=False)
+    assert result.returncode != 0
+    assert "dvc checkout && dvc repro --downstream split" in result.stdout + result.stderr
     run("dvc", "checkout", "-q", cwd=folder)
     assert repro(folder, "--downstream", "split") == []
     set_param(folder, "split.fold", 2)

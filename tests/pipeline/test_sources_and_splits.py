@@ -1,38 +1,47 @@
-"""Every source and every way to split, through `dvc repro` up to the augmented pictures, on real pictures."""
+"""Every source and every method to split, through the three data stages on real pictures."""
 
 import functools
 import http.server
 import json
-import shutil
-import tarfile
+import os
+import subprocess
+import sys
 import threading
-import zipfile
 from collections import Counter
 from contextlib import contextmanager
+from pathlib import Path
 
-import numpy as np
 import pytest
-import yaml
 
+from darkroom.core import parallel
 from darkroom.core.files import read_csv
 from darkroom.core.hashing import sha256
+from darkroom.download import sources
 from darkroom.images.decode import decode
 from darkroom.images.folders import PARTS
-from tests.download.test_sources import idx, write_csv
-from tests.helpers.project import clone, commit, run
+from darkroom.split.methods import METHODS
+from tests.helpers.pictures import bytes_by_name
+from tests.helpers.project import ROOT, clone, commit, run, set_params
+from tests.helpers.source_files import (
+    rows_of,
+    write_archive,
+    write_csv,
+    write_folder,
+    write_idx_pair,
+    write_tfds,
+)
+from tests.helpers.stages import run_stages
 
+pytestmark = pytest.mark.usefixtures("tensorflow")
 CLASSES = ("Bag", "Coat", "Sandal")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """A clone of the project in which only the data stages run."""
-    return clone(tmp_path_factory.mktemp("data") / "darkroom")
+NUMBERED = {str(number): label for number, label in enumerate(CLASSES)}
+INCOMING = Path("data/incoming")
+STAGES = ("download", "split", "augment")
 
 
 @pytest.fixture(scope="module")
 def chosen(fashion):
-    """Part to class to real pictures: 24, 40 and 40 to train, 6 of each class as an official val and test."""
+    """Part to class to real pictures: 24, 40 and 40 for training, 6 of each class as an official val and test."""
     train, test = ({label: sorted((fashion[0] / part / label).iterdir()) for label in CLASSES} for part in PARTS[::2])
     return {
         "train": {label: paths[: 24 if label == "Bag" else 40] for label, paths in train.items()},
@@ -41,181 +50,195 @@ def chosen(fashion):
     }
 
 
-def folder(target, chosen, parts=("train",)):
-    """Class folders, inside a folder a part if there are several; the names' order mixes the classes."""
-    for part in parts:
-        for label, paths in chosen[part].items():
-            place = target / part / label if len(parts) > 1 else target / label
-            place.mkdir(parents=True)
-            for path in paths:
-                shutil.copy(path, place / f"{sha256(path)[:12]}.png")
-    return target
-
-
-def matrix(chosen, part):
-    """`(labels, pixels)` in an order that mixes the classes."""
-    pairs = [(label, path) for label, paths in chosen[part].items() for path in paths]
-    order = np.random.default_rng(1).permutation(len(pairs))
-    return [CLASSES.index(pairs[row][0]) for row in order], np.stack([decode(pairs[row][1])[..., 0] for row in order])
-
-
-def tar(target, source):
-    with tarfile.open(target, "w:gz") as archive:
-        archive.add(source, "outer")
-    return target
-
-
 @contextmanager
-def served(folder_):
+def served(folder):
     """A web server on the loopback interface for the files of a folder."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder_)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
 
 
-def make(source, data, chosen):
-    """Put the source's files into data/incoming; the params of the download stage that go with them."""
-    place = data / "data/incoming"
-    for entry in place.iterdir():
-        if entry.name != ".gitkeep":
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-    if source == "folder":
-        folder(place, chosen)
-        return {"source": "folder"}
-    if source == "folder with parts":
-        folder(place, chosen, PARTS)
-        return {"source": "folder"}
-    if source == "zip":
-        folder(place / "pictures", chosen, ("train", "test"))
-        with zipfile.ZipFile(place / "set.zip", "w") as archive:
-            for path in sorted((place / "pictures").rglob("*.png")):
-                archive.write(path, path.relative_to(place))
-        shutil.rmtree(place / "pictures")
-        return {"source": "archive", "path": "data/incoming/set.zip", "sha256": sha256(place / "set.zip")}
-    if source in ("tar.gz", "url"):
-        archive = tar(place / "set.tar.gz", folder(place / "pictures", chosen))
-        shutil.rmtree(place / "pictures")
-        return {"source": "archive", "path": "data/incoming/set.tar.gz", "sha256": sha256(archive)}
-    if source in ("csv", "csv in tar.gz"):
-        for part in ("train", "test"):
-            labels, pixels = matrix(chosen, part)
-            write_csv(place / f"rows/{part}.csv", zip(labels, pixels, strict=True), header=True)
-        names = {str(number): label for number, label in enumerate(CLASSES)}
-        params = {"source": "csv", "csv": {"shape": [28, 28], "header": True}, "classes": names}
-        if source == "csv":
-            return params | {"path": "data/incoming/rows"}
-        tar(place / "rows.tar.gz", place / "rows")
-        shutil.rmtree(place / "rows")
-        return params | {"path": "data/incoming/rows.tar.gz"}
-    if source == "idx":
-        for part, stem in (("train", "train"), ("test", "t10k")):
-            labels, pixels = matrix(chosen, part)
-            idx(place / f"{stem}-images-idx3-ubyte.gz", pixels, True)
-            idx(place / f"{stem}-labels-idx1-ubyte.gz", np.array(labels), True)
-        return {"source": "idx", "classes": {str(number): label for number, label in enumerate(CLASSES)}}
-    return {"source": "tfds", "classes": list(CLASSES), "limit_per_class": 40}
+# Each writes files to data/incoming and returns the params of the download stage that go with them.
 
 
-# source, params of split, pictures of each part (before twins go)
+def folder(chosen):
+    write_folder(INCOMING, chosen["train"])
+    return {}
+
+
+def folder_with_parts(chosen):
+    for part in PARTS:
+        write_folder(INCOMING / part, chosen[part])
+    return {}
+
+
+def zip_file(chosen):
+    for part in ("train", "test"):
+        write_folder(INCOMING / "pictures" / part, chosen[part])
+    archive = write_archive(INCOMING / "set.zip", INCOMING / "pictures", "pictures")
+    return {"path": str(archive), "sha256": sha256(archive)}
+
+
+def tar_file(chosen):
+    write_folder(INCOMING / "pictures", chosen["train"])
+    archive = write_archive(INCOMING / "set.tar.gz", INCOMING / "pictures", "outer")
+    return {"path": str(archive), "sha256": sha256(archive)}
+
+
+def url(chosen):
+    return tar_file(chosen) | {"path": str(INCOMING), "url": "{server}/set.tar.gz"}
+
+
+def csv(chosen):
+    for part in ("train", "test"):
+        write_csv(INCOMING / f"rows/{part}.csv", rows_of(chosen[part]), header=28 * 28)
+    params = {"csv": {"shape": [28, 28], "header": True}, "classes": NUMBERED}
+    return params | {"path": str(INCOMING / "rows")}
+
+
+def csv_in_tar(chosen):
+    return csv(chosen) | {"path": str(write_archive(INCOMING / "rows.tar.gz", INCOMING / "rows", "rows"))}
+
+
+def idx(chosen):
+    for part, stem in (("train", "train"), ("test", "t10k")):
+        write_idx_pair(INCOMING, stem, rows_of(chosen[part]))
+    return {"classes": NUMBERED}
+
+
+def tfds(chosen):
+    write_tfds(Path("tfds"), "own_clothes", {part: rows_of(chosen[part]) for part in ("train", "test")}, CLASSES)
+    return {"name": "own_clothes:1.0.0", "data_dir": "tfds"}
+
+
+# source, its files, params of split, pictures of each part (before near-duplicates are left out)
 TABLE = [
-    ("folder", {"method": "ratio"}, (72, 10, 22)),
-    ("folder", {"method": "fixed", "fixed": [4, 5]}, (77, 12, 15)),
-    ("folder", {"method": "kfold", "folds": 4, "fold": 3}, (62, 21, 21)),
-    ("folder", {"method": "ordered"}, (73, 10, 21)),
-    ("folder", {"method": "stable"}, None),
-    ("folder with parts", {"method": "ratio"}, (104, 18, 18)),
-    ("folder with parts", {"method": "stable"}, (104, 18, 18)),
-    ("zip", {"method": "ratio"}, (91, 13, 18)),
-    ("tar.gz", {"method": "ratio", "group": "^[0-9a-f]"}, None),
-    ("url", {"method": "ratio"}, (72, 10, 22)),
-    ("csv", {"method": "ordered", "fixed": [30, 1], "hold_out": "last"}, (74, 30, 18)),
-    ("csv in tar.gz", {"method": "kfold", "folds": 2}, (52, 52, 18)),
-    ("idx", {"method": "fixed", "fixed": [5, 1]}, (89, 15, 18)),
-    ("tfds", {"method": "stable"}, None),
+    ("folder", folder, {"method": "ratio"}, (72, 10, 22)),
+    ("folder", folder, {"method": "fixed", "fixed": [4, 5]}, (77, 12, 15)),
+    ("folder", folder, {"method": "kfold", "folds": 4, "fold": 3}, (62, 21, 21)),
+    ("folder", folder, {"method": "ordered"}, (73, 10, 21)),
+    ("folder", folder, {"method": "stable"}, None),
+    ("folder", folder_with_parts, {"method": "ratio"}, (104, 18, 18)),
+    ("folder", folder_with_parts, {"method": "stable"}, (104, 18, 18)),
+    ("archive", zip_file, {"method": "ratio"}, (91, 13, 18)),
+    ("archive", tar_file, {"method": "ratio", "group": "^[0-9a-f]"}, None),
+    ("archive", url, {"method": "ratio"}, (72, 10, 22)),
+    ("csv", csv, {"method": "ordered", "fixed": [30, 1], "hold_out": "last"}, (74, 30, 18)),
+    ("csv", csv_in_tar, {"method": "kfold", "folds": 2}, (52, 52, 18)),
+    ("idx", idx, {"method": "fixed", "fixed": [5, 1]}, (89, 15, 18)),
+    ("tfds", tfds, {"method": "stable"}, (None, None, 18)),
 ]
 
 
-@pytest.mark.parametrize(("source", "how", "sizes"), TABLE, ids=[f"{row[0]}, {row[1]['method']}" for row in TABLE])
-def test_sources_and_splits(source, how, sizes, data, chosen):
-    params = yaml.safe_load((data / "params.yaml").read_text())
-    defaults = {"url": None, "sha256": None, "classes": None, "limit_per_class": None, "path": "data/incoming"}
-    params["download"] |= defaults | {"on_bad": "fail"} | make(source, data, chosen)
-    params["split"] |= {"fixed": None, "group": None, "folds": 5, "fold": 1, "hold_out": "last"} | how
-    with served(data / "data/incoming") as address:
-        if source == "url":
-            params["download"] |= {"url": f"{address}/set.tar.gz", "path": "data/incoming"}
-        (data / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-        run("dvc", "repro", "augment", cwd=data)
+@pytest.fixture
+def data(workspace, monkeypatch):
+    """An empty project in which all work is done by this process."""
+    monkeypatch.setattr(parallel, "ALONE_SECONDS", float("inf"))
+    monkeypatch.setenv("NO_PROXY", "*")
+    INCOMING.mkdir(parents=True)
+    return workspace
+
+
+def prepare(data, source, files, chosen, split):
+    """Write the source's files, and params.yaml."""
+    download = {"source": source, "on_bad": "fail", "limit_per_class": None, "near_duplicates": 0.95} | files(chosen)
+    sections = {"download": download, "split": split}
+    set_params(data, {f"{name}.{key}": value for name, keys in sections.items() for key, value in keys.items()})
+
+
+@pytest.mark.parametrize(
+    ("source", "files", "split", "sizes"), TABLE, ids=[f"{row[1].__name__}, {row[2]['method']}" for row in TABLE]
+)
+def test_sources_and_splits(source, files, split, sizes, data, chosen):
+    prepare(data, source, files, chosen, split)
+    with served(INCOMING) as address:
+        if files is url:
+            set_params(data, {"download.url": f"{address}/set.tar.gz"})
+        run_stages(STAGES)
 
     report = json.loads((data / "reports/dataset.json").read_text())
     assert report["found"] == report["kept"] + len(report["dropped"])
     assert report["dropped"] == []
     assert set(report["classes"]) == set(CLASSES)
+    # Whatever the source, the same pictures arrive.
     raw = Counter(sha256(path) for path in (data / "data/raw").rglob("*.png"))
-    if source != "tfds":
-        # Whatever the source, it is the same pictures that arrive.
-        expected = [
-            path
-            for part in PARTS
-            if (data / "data/raw" / part).is_dir()
-            for paths in chosen[part].values()
-            for path in paths
-        ]
-        assert len(expected) == report["kept"] == raw.total()
-        pixels = {decode(path).tobytes() for path in (data / "data/raw").rglob("*.png")}
-        assert pixels == {decode(path).tobytes() for path in expected}
+    parts = [part for part in PARTS if (data / "data/raw" / part).is_dir()]
+    expected = [path for part in parts for paths in chosen[part].values() for path in paths]
+    assert len(expected) == report["kept"] == raw.total()
+    pixels = {decode(path).tobytes() for path in (data / "data/raw").rglob("*.png")}
+    assert pixels == {decode(path).tobytes() for path in expected}
+    sheets = {path.name for path in (data / "reports/dataset").iterdir()}
+    assert sheets == {"classes.png", "sizes.png", *(f"{label}.jpg" for label in CLASSES)}
 
-    split = json.loads((data / "reports/split.json").read_text())
+    summary = json.loads((data / "reports/split.json").read_text())
     rows = read_csv(data / "reports/split.csv")
-    gone = len(split["left_out"])
-    assert len(rows) + gone == report["kept"]
-    placed = Counter(sha256(data / "data/split" / row["picture"]) for row in rows)
-    assert not placed - raw
+    left_out = len(summary["left_out"])
+    assert len(rows) + left_out == report["kept"]
+    assert not Counter(sha256(data / "data/split" / row["picture"]) for row in rows) - raw
     counts = Counter(row["split"] for row in rows)
     if sizes:
-        assert sum(abs(counts[part] - size) for part, size in zip(PARTS, sizes, strict=True)) <= gone
+        pairs = zip(PARTS, sizes, strict=True)
+        assert sum(abs(counts[part] - size) for part, size in pairs if size is not None) <= left_out
     groups = {row["picture"]: row["group"] for row in read_csv(data / "reports/groups.csv") if row["group"]}
-    assert set(report["classes"]) == set(split["classes"])
+    assert set(report["classes"]) == set(summary["classes"])
     assert len(set(groups.values())) == report["near_duplicate_groups"]
 
     augmented = json.loads((data / "reports/augment.json").read_text())
     totals = {row["pictures"] + row["added"] for row in augmented.values()}
     assert totals == {max(row["pictures"] for row in augmented.values())}
-    made = Counter(path.parent.name for path in (data / "data/augmented").rglob("*.png"))
-    assert made == {label: row["added"] for label, row in augmented.items() if row["added"]}
-
-
-def test_the_number_of_cores_changes_nothing(data):
-    before = (data / "dvc.lock").read_text()
-    run("taskset", "-c", "0", "dvc", "repro", "--force", "augment", cwd=data)
-    assert (data / "dvc.lock").read_text() == before
-
-
-def test_pictures_that_another_project_versions(data, chosen, tmp_path):
-    """`dvc import` brings them; the stage depends on the folder as on any other."""
-    other = tmp_path / "pictures"
-    folder(other / "pets", chosen)
-    for command in (["git", "init", "-q"], ["dvc", "init", "-q"], ["dvc", "add", "-q", "pets"]):
-        run(*command, cwd=other)
-    commit(other, "pictures")
-    run("dvc", "import", "-q", str(other), "pets", "-o", "data/pets", cwd=data)
-    params = yaml.safe_load((data / "params.yaml").read_text())
-    params["download"] |= {"source": "folder", "path": "data/pets", "classes": None, "url": None, "sha256": None}
-    params["split"] |= {"method": "ratio", "fixed": None, "group": None}
-    (data / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    run("dvc", "repro", "augment", cwd=data)
-    assert json.loads((data / "reports/dataset.json").read_text())["kept"] == 104
-    assert "data/pets" in (data / "dvc.lock").read_text()
-
-
-def test_the_sheets_are_there_for_dvc_to_keep(data):
-    assert run("dvc", "status", "augment", cwd=data).stdout.strip() == "Data and pipelines are up to date."
-    names = {path.name for path in (data / "reports/dataset").iterdir()}
-    assert names == {"classes.png", "sizes.png", *(f"{label}.jpg" for label in CLASSES)}
+    new = Counter(path.parent.name for path in (data / "data/augmented").rglob("*.png"))
+    assert new == {label: row["added"] for label, row in augmented.items() if row["added"]}
     assert (data / "reports/augment.jpg").stat().st_size > 1000
+
+
+def test_every_source_and_every_method_has_a_row():
+    """A new source or method needs a row in the table."""
+    assert {source for source, *_ in TABLE} == set(sources.NAMES)
+    assert {split["method"] for _, _, split, _ in TABLE} == set(METHODS)
+
+
+def test_the_number_of_cores_changes_nothing(data, chosen, monkeypatch):
+    """This process uses all cores; another one has a single core, with one thread for each operation."""
+    prepare(data, "folder", folder, chosen, {"method": "ratio"})
+    set_params(data, {"augment.noise": 0.1, "augment.contrast": 0.2})
+    results = []
+    for single in (False, True):
+        if single:
+            command = ["taskset", "-c", str(min(os.sched_getaffinity(0))), sys.executable, "-m", "tests.helpers.stages"]
+            environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+            subprocess.run([*command, *STAGES], cwd=data, env=environment, check=True, capture_output=True)
+        else:
+            run_stages(STAGES)
+        files = {top: bytes_by_name(data / top) for top in ("data", "reports")}
+        results.append({(top, name): content for top in files for name, content in files[top].items()})
+    assert len(results[0]) > 300
+    assert results[0] == results[1]
+
+
+def test_pictures_that_another_project_versions(chosen, tmp_path):
+    """`dvc import` brings them; the stage depends on the folder as on any other."""
+    from dvc.repo import Repo
+
+    project = clone(tmp_path / "darkroom")
+    other = tmp_path / "pictures"
+    write_folder(other / "pets", chosen["train"])
+    run("git", "init", "-q", cwd=other)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(other)
+        with Repo.init(str(other)) as repo:
+            repo.add("pets")
+        commit(other, "pictures")
+        patch.chdir(project)
+        set_params(project, {"download.source": "folder", "download.path": "data/pets"})
+        with Repo(str(project)) as repo:
+            repo.imp(str(other), "pets", "data/pets")
+            repo.reproduce("download")
+            assert repo.status(["download"]) == {}
+    assert json.loads((project / "reports/dataset.json").read_text())["kept"] == 104
+    assert "data/pets" in (project / "dvc.lock").read_text()

@@ -13,6 +13,7 @@ from darkroom.core.paths import PREDICTIONS
 from darkroom.images.decode import decode
 from darkroom.inference import formats
 from darkroom.tracking import pipeline_log
+from darkroom.tracking.store import connect
 from tests.helpers.project import inside, run, without
 
 # Loads a model of MLflow without this project, and predicts picture files.
@@ -32,7 +33,7 @@ def logged(project, tmp_path_factory):
     with inside(project, folder, without(project, "mlflow.db", "mlartifacts", ".cache", ".dvc/cache", "data")):
         shutil.copytree(project / "data/split", folder / "data/split")
         pipeline_log.log_export(None)
-        (model,) = mlflow.search_logged_models(output_format="list")
+        (model,) = mlflow.search_logged_models([connect()], output_format="list")
         yield folder, model
 
 

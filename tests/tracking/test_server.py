@@ -7,11 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mlflow
 import pytest
 import requests
 
-from darkroom.core.files import read_csv
 from darkroom.core.errors import UserError
+from darkroom.core.files import read_csv
+from darkroom.images.decode import decode
+from darkroom.inference import formats
 from darkroom.tracking.store import connect
 from tests.helpers.processes import queued, together
 from tests.helpers.project import repro, run, set_param, set_params
@@ -107,16 +110,18 @@ def test_one_trains_and_another_reads_everything(server, copy, tmp_path):
     for name in ("predictions.csv", "report.html", "plots/confusion.png"):
         assert (tmp_path / "got/evaluation" / name).read_bytes() == (copy / "reports" / name).read_bytes()
     assert any((server.folder / "files").rglob("report.html")), "files are to come through the server's proxy"
-    rows = read_csv(copy / "reports/predictions.csv")[::10]
+    pictures = [copy / row["path"] for row in read_csv(copy / "reports/predictions.csv")[::10]]
     command = (
         sys.executable,
         "-I",
         "-c",
         ELSEWHERE,
         "models:/animals@candidate",
-        *(str(copy / row["path"]) for row in rows),
+        *map(str, pictures),
     )
-    assert json.loads(run(*command, cwd=tmp_path, **hers).stdout.splitlines()[-1]) == [row["predicted"] for row in rows]
+    exported = formats.load(formats.locate(copy / "exports"))
+    expected = [exported.classes[exported.probabilities(decode(path)[None])[0].argmax()] for path in pictures]
+    assert json.loads(run(*command, cwd=tmp_path, **hers).stdout.splitlines()[-1]) == expected
 
 
 @pytest.mark.full
@@ -144,6 +149,8 @@ def failure(environment: dict[str, str]) -> str:
             connect()
         except UserError as error:
             return str(error)
+        finally:
+            mlflow.set_tracking_uri(None)
     return ""
 
 

@@ -4,6 +4,7 @@ import http.server
 import socket
 import threading
 
+import mlflow
 import pytest
 
 from darkroom.core.errors import UserError
@@ -20,7 +21,8 @@ def failure(workspace, monkeypatch):
             connect()
         return str(error.value)
 
-    return connected
+    yield connected
+    mlflow.set_tracking_uri(None)
 
 
 def test_a_server_that_is_away_or_never_answers_is_named(failure):

@@ -23,8 +23,8 @@ def test_one_epoch_in_mixed_float16_with_memory_growth(pictures, tmp_path, capfd
     assert runtime.precision("auto") == "mixed_float16"
     tf.debugging.set_log_device_placement(True)
     network = keras_apps.network("VGG16", (64, 64), "mixed_float16")
-    weights.fill(network, "VGG16", "imagenet")
-    model = keras_apps.body(network, "VGG16", (64, 64), ["block4_pool"], "flatten")
+    weights.load(network, "VGG16", "imagenet")
+    model = keras_apps.feature_extractor(network, "VGG16", (64, 64), ["block4_pool"], "flatten")
     features = [batch["block4_pool"] for batch in extract.compute(model, pictures, (64, 64), "mixed_float16")]
     tf.debugging.set_log_device_placement(False)
     assert "device:GPU:0" in "".join(capfd.readouterr())

@@ -24,10 +24,11 @@ from darkroom.images.folders import listed
 from darkroom.models import networks
 from darkroom.models.inputs import Held, Pictures
 from darkroom.train import loop, tensorboard
-from stages import train
 from tests.helpers.pictures import CLASSES
-from tests.helpers.training import extracted, tuned
+from tests.helpers.training import tuned
 
+pytestmark = pytest.mark.usefixtures("tensorflow")
+SMALL = {"name": "dense", "image_size": [8, 8], "color": "rgb", "activation": None}
 FIGURES = ["accuracy", "learning_rate", "loss"]
 LAYERS = {  # of mini_vggnet, that give something else than they are given
     "scale", "logits", "dense", "activation", "batch_norm", "pool_1", "pool_2",
@@ -35,15 +36,20 @@ LAYERS = {  # of mini_vggnet, that give something else than they are given
 }  # fmt: skip
 
 
-def scratch(state, **changes):
-    """A network from scratch whose state lies in a folder of that name: the network, and its history."""
-    known = {"mode": "scratch", "network": "mini_vggnet", "scratch": {"image_size": [16, 16]}, "epochs": 3}
-    known |= {"head": {"type": "dense", "hidden": [], "dropout": 0.0}, "patience": None, "batch_size": 32}
-    known |= {"optimizer": "adam", "learning_rate": 0.001, "tensorboard": "activations", "keep": "last"}
-    runtime.prepare(1)
+class Like:
+    """So many rows without pictures."""
+
+    def __init__(self, rows):
+        self.paths, self.labels = [""] * rows, ["Bag"] * rows
+
+
+def trained(state, **changes):
+    """Train mini_vggnet with its state in a folder of that name: the network, and its history."""
+    small = {"network": "mini_vggnet", "scratch": {"image_size": [16, 16], "color": "rgb"}, "batch_size": 32}
+    small |= {"learning_rate": 0.001, "tensorboard": "activations", "keep": "last"}
     work = loop.Session(1, Path(".cache/training") / state, lambda *_: None)
-    model, history, _ = train.scratch(train.Params(**(known | changes)), {"backbone": None}, work, work.state)
-    return model.head, history
+    result = from_trained(work, **(small | changes))
+    return result.model.head, result.history
 
 
 def read(folder):
@@ -77,8 +83,8 @@ def curves_are(history, folder, first=1):
         assert set(written(folder / part).values()) == {1}
 
 
-def test_curves_histograms_and_sparsity_of_a_network_from_scratch(tuning):
-    network, history = scratch("0123456789abcdef")
+def test_curves_histograms_and_sparsity_of_a_network_from_trained(tuning):
+    network, history = trained("0123456789abcdef")
     (folder,) = (tuning / "logs").iterdir()
     assert folder.name == "training-01234567"
     assert sorted(path.name for path in folder.iterdir()) == ["train", "validation"]
@@ -99,24 +105,29 @@ def test_curves_histograms_and_sparsity_of_a_network_from_scratch(tuning):
     assert all(list(values) == [1, 2, 3] for values in found.values())
 
 
-def test_what_is_written_changes_no_weight(tuning):
-    kinds = {kind: scratch(f"{kind}-000", epochs=2, tensorboard=kind) for kind in ("none", "scalars", "activations")}
-    weights = [b"".join(array.tobytes() for array in network.get_weights()) for network, _ in kinds.values()]
+def test_writing_changes_no_weight_and_a_finished_training_writes_nothing(tuning):
+    """All of it, the curves alone, or nothing; and a training that finds its state writes no event again."""
+    kinds = ("none", "scalars", "activations")
+    networks = {kind: trained(f"{kind}-000", network="dense", epochs=2, tensorboard=kind) for kind in kinds}
+    weights = [b"".join(array.tobytes() for array in network.get_weights()) for network, _ in networks.values()]
     assert weights[0] == weights[1] == weights[2]
     assert sorted(path.name for path in (tuning / "logs").iterdir()) == ["training-activati", "training-scalars-"]
-    curves_are(kinds["scalars"][1], tuning / "logs/training-scalars-")
+    curves_are(networks["scalars"][1], tuning / "logs/training-scalars-")
     assert not layers_of(read(tuning / "logs/training-scalars-/validation"))
+    before = {path: path.read_bytes() for path in (tuning / "logs").rglob("events.*")}
+    trained("activations-000", network="dense", epochs=2)
+    assert {path: path.read_bytes() for path in (tuning / "logs").rglob("events.*")} == before
 
 
-def test_a_fine_tuned_network_shows_its_own_layers_and_the_heads(tuning, monkeypatch):
+def test_a_fine_tuned_network_shows_its_own_layers_and_the_heads(vgg16, tmp_path, monkeypatch):
     """Each phase has its folder; a layer of the head has one name in both, though a model holds it in the second."""
     monkeypatch.setenv("DVC_EXP_NAME", "brave-fox")
-    report = extracted()
-    model, history, more = tuned(report, tuning / "models", tensorboard="activations", keep="last")
-    (folder,) = (tuning / "logs").iterdir()
+    changes = {"epochs": 1, "fine_tune": {"epochs": 1}, "tensorboard": "activations", "keep": "last"}
+    model, history, report = tuned(vgg16, tmp_path / "models", **changes)
+    (folder,) = (tmp_path / "logs").iterdir()
     assert folder.name.startswith("brave-fox-")
     assert sorted(path.name for path in folder.iterdir()) == ["fine_tune", "warm_up"]
-    warmed_up = more["warm_up_epochs"]
+    warmed_up = report["warm_up_epochs"]
     curves_are({name: values[:warmed_up] for name, values in history.items()}, folder / "warm_up")
     curves_are({name: values[warmed_up:] for name, values in history.items()}, folder / "fine_tune", warmed_up + 1)
     head = {"one", "hidden_1", "activation_1", "logits"}
@@ -128,37 +139,52 @@ def test_a_fine_tuned_network_shows_its_own_layers_and_the_heads(tuning, monkeyp
     assert "average_pooling" in pooled.pop()
     maps = model.inputs("val").rows().reshape(30, 4, 4, 256)
     for number in (4, 5):  # VGG16 is a chain of layers
-        for layer in model.network.layers:
+        for layer in model.backbone.layers:
             if layer.name.startswith(f"block{number}_"):
                 maps = layer(maps)
                 sparsity = found[f"sparsity/{layer.name}"][len(history["loss"])]
                 assert sparsity == pytest.approx((maps.numpy() == 0).mean(), abs=1e-3)
 
 
-def test_what_a_killed_training_wrote_is_not_written_again(tuning):
-    _, history = scratch("0" * 24, network="dense", epochs=2)
-    folder = tuning / "logs/training-00000000"
-    before = {path: path.read_bytes() for path in folder.rglob("events.*")}
-    scratch("0" * 24, network="dense", epochs=2)
-    assert {path: path.read_bytes() for path in folder.rglob("events.*")} == before
-    _, longer = scratch("0" * 24, network="dense", epochs=4)
-    assert longer["loss"][:2] == history["loss"]
-    curves_are(longer, folder)
+class Epochs:
+    """The calls by which a training writes its events, without the training."""
+
+    def __init__(self):
+        self.network = networks.build(SMALL, 3)
+        self.val = Held(np.full((4, 8, 8, 3), 100, np.float32), Like(4))
+        names = ("accuracy", "learning_rate", "loss", "val_accuracy", "val_loss")
+        self.history = {name: np.random.default_rng(len(name)).uniform(size=6).tolist() for name in names}
+
+    def write(self, last, resumed=0):
+        """A new process reports the epochs before the kill once more, and then trains until the last."""
+        board = tensorboard.Board(Path("state"), "", "activations")
+        for epoch in range(1, last + 1):
+            if epoch > resumed:
+                board.activations(epoch, self.network, self.val)
+            board.scalars(epoch, {name: values[epoch - 1] for name, values in self.history.items()})
+        return {name: values[:last] for name, values in self.history.items()}
+
+
+def test_a_resumed_training_writes_only_what_is_missing(workspace):
+    """Also where the kill came after the activations of an epoch, or where the state is older than the events."""
+    epochs, folder = Epochs(), workspace / "logs/training-state"
+    epochs.write(2)
+    for resumed in (2, 1):
+        curves_are(epochs.write(4 - resumed, resumed=2), folder)
+    history = epochs.write(4, resumed=1)
+    curves_are(history, folder)
     assert [step for tag, step in written(folder / "validation") if tag == "sparsity/logits"] == [1, 2, 3, 4]
-    assert len(list((folder / "train").iterdir())) == 2
 
 
-def test_a_curve_that_was_cut_off_or_deleted_is_made_whole(tuning):
-    scratch("0" * 24, network="dense", epochs=2)
-    folder = tuning / "logs/training-00000000"
+def test_a_curve_that_was_cut_off_or_deleted_is_completed(workspace):
+    epochs, folder = Epochs(), workspace / "logs/training-state"
+    epochs.write(2)
     (events,) = (folder / "validation").iterdir()
     events.write_bytes(events.read_bytes()[: events.stat().st_size // 3])
-    _, history = scratch("0" * 24, network="dense", epochs=3)
-    found = read(folder / "validation")
-    assert list(found["epoch_loss"].values()) == pytest.approx(history["val_loss"])
-    shutil.rmtree(tuning / "logs")
-    _, history = scratch("0" * 24, network="dense", epochs=4)
-    curves_are(history, folder)
+    history = epochs.write(3, resumed=2)
+    assert list(read(folder / "validation")["epoch_loss"].values()) == pytest.approx(history["val_loss"])
+    shutil.rmtree(workspace / "logs")
+    curves_are(epochs.write(4, resumed=3), folder)
     assert list(read(folder / "validation")["sparsity/logits"]) == [4]
 
 
@@ -171,14 +197,11 @@ def test_large_maps_are_looked_at_some_pictures_at_a_time(monkeypatch):
     asked = []
 
     class Some(Held):
-        def rows(self, which=slice(None)):
-            asked.append(which)
-            return super().rows(which)
+        def rows(self, selection=slice(None)):
+            asked.append(selection)
+            return super().rows(selection)
 
-    class Like:
-        paths, labels = [""] * 300, ["Bag"] * 300
-
-    sample = tensorboard.Probe(model).sample(Some(rows, Like()))
+    sample = tensorboard.Probe(model).sample(Some(rows, Like(300)))
     assert max(map(len, asked)) * 40 * 40 * 8 <= 200_000
     assert len(np.unique(np.concatenate(asked))) == tensorboard.ROWS
     assert sample["maps"][0].shape == (tensorboard.ROWS, tensorboard.PLACES)
@@ -204,17 +227,12 @@ def test_layers_of_one_name_are_told_apart():
 
 def test_reduced_precision_and_no_numbers(workspace):
     """Values of 16 bits are shown like others; of a layer that overflows what is still a number."""
-    network = networks.build(
-        {"name": "dense", "image_size": [8, 8], "color": "rgb", "activation": None}, 3, "mixed_bfloat16"
-    )
+    network = networks.build(SMALL, 3, "mixed_bfloat16")
     weights = network.get_weights()
     network.set_weights([*weights[:-1], np.full(3, np.nan, np.float32)])
 
-    class Like:
-        paths, labels = [""] * 4, ["Bag"] * 4
-
     board = tensorboard.Board(Path("state"), "", "activations")
-    board.activations(1, network, Held(np.full((4, 8, 8, 3), 100, np.float32), Like()))
+    board.activations(1, network, Held(np.full((4, 8, 8, 3), 100, np.float32), Like(4)))
     found = read(workspace / "logs/training-state/validation")
     assert found["activations/dense_1"][1][:, 2].sum() == 4 * 500
     assert found["activations/logits"][1].sum() == 0
@@ -224,7 +242,7 @@ def test_reduced_precision_and_no_numbers(workspace):
 def test_on_several_devices(tuning):
     """A mirrored model is looked into like any other."""
     with runtime.device_scope("mirrored", None):
-        _, history = scratch("0" * 24, epochs=1, network="dense")
+        _, history = trained("0" * 24, epochs=1, network="dense")
     curves_are(history, tuning / "logs/training-00000000")
     assert layers_of(read(tuning / "logs/training-00000000/validation")) == {"scale", "dense_1", "dense_2", "logits"}
 
@@ -232,9 +250,9 @@ def test_on_several_devices(tuning):
 @pytest.mark.full
 def test_tensorboard_shows_it(tuning):
     """The program itself, on the logs of two trainings of which one was interrupted."""
-    scratch("0" * 24, epochs=2)
-    _, history = scratch("0" * 24, epochs=4)
-    scratch("1" * 24, tensorboard="scalars")
+    trained("0" * 24, epochs=2)
+    _, history = trained("0" * 24, epochs=4)
+    trained("1" * 24, tensorboard="scalars")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Test whether model B is better than model A on the same test pictures.
+"""Test whether model B beats model A on the same test pictures.
 
     python -m darkroom compare main workspace
     python -m darkroom compare models:/animals@champion models:/animals@candidate --csv differences.csv

@@ -1,1 +1,1 @@
-"""What differs between two versions of the data?"""
+"""The command that compares two versions of the data."""

@@ -1,4 +1,4 @@
-"""What leads from one version of the data to another, picture by picture."""
+"""The changes from one version of the data to another, picture by picture."""
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Hashable
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from darkroom.commands.datadiff.versions import Picture
 
 KINDS = ("label changed", "added", "removed", "renamed", "split changed")
-# Pictures with the same content are matched where label and name are the same, then where the label is, then any.
+# Pictures with the same content are matched by label and name first, then by label, then by content alone.
 KEYS: tuple[Callable[[Picture], Hashable], ...] = (
     lambda picture: (picture.md5, picture.label, picture.name),
     lambda picture: (picture.md5, picture.label),
@@ -17,14 +17,14 @@ KEYS: tuple[Callable[[Picture], Hashable], ...] = (
 
 @dataclass(frozen=True)
 class Change:
-    """A picture of A and what it is in B; None where it is not there."""
+    """A picture in A and in B; None where it is absent."""
 
     before: Picture | None
     after: Picture | None
 
     @property
     def kinds(self) -> list[str]:
-        """In which ways it changed, of KINDS; a renamed or relabelled picture may have changed its split, too."""
+        """Which of KINDS apply; the split of a renamed or relabelled picture may have changed too."""
         a, b = self.before, self.after
         if a is None or b is None:
             return ["added" if a is None else "removed"]
@@ -34,14 +34,15 @@ class Change:
     @property
     def paths(self) -> tuple[str, str]:
         """Class folder and name, before and after."""
-        a, b = (f"{one.label}/{one.name}" if one else "" for one in (self.before, self.after))
+        a, b = (f"{picture.label}/{picture.name}" if picture else "" for picture in (self.before, self.after))
         return a, b
 
 
 def differences(a: Counter[Picture], b: Counter[Picture]) -> list[Change]:
     """All changes, in the order of KINDS.
 
-    A copy more or less of a content is one picture added or removed, and as few labels as possible have changed.
+    One copy more or less of the same content counts as one picture added or removed, and pictures are matched so that
+    as few labels as possible change.
     """
     left, right = list((a - b).elements()), list((b - a).elements())
     changes = []
@@ -55,15 +56,15 @@ def differences(a: Counter[Picture], b: Counter[Picture]) -> list[Change]:
 def _matched(
     left: list[Picture], right: list[Picture], key: Callable[[Picture], Hashable]
 ) -> tuple[list[Change], list[Picture], list[Picture]]:
-    """Pairs with the same key, in sorted order, so that B against A gives the same ones; and what has no partner."""
+    """Pairs with the same key, and the pictures without a partner; sorted, so that B against A gives the same pairs."""
     waiting: defaultdict[Hashable, deque[Picture]] = defaultdict(deque)
     for picture in sorted(right):
         waiting[key(picture)].append(picture)
-    pairs, alone = [], []
+    pairs, unmatched = [], []
     for picture in sorted(left):
-        others = waiting[key(picture)]
-        if others:
-            pairs.append(Change(picture, others.popleft()))
+        partners = waiting[key(picture)]
+        if partners:
+            pairs.append(Change(picture, partners.popleft()))
         else:
-            alone.append(picture)
-    return pairs, alone, [picture for others in waiting.values() for picture in others]
+            unmatched.append(picture)
+    return pairs, unmatched, [picture for partners in waiting.values() for picture in partners]

@@ -1,4 +1,4 @@
-"""A version of the data: which pictures DVC recorded, without checking them out."""
+"""A version of the data: the pictures that DVC recorded, without checking them out."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from darkroom.core.paths import RAW, SPLIT
 from darkroom.images.folders import PARTS
 
 WORKSPACE = "workspace"
-LEFT_OUT = "left out"  # of data/split: the picture is in data/raw alone
-Files = dict[str, str]  # path in a folder, such as train/cat/1.jpg, to the md5 of its content
+LEFT_OUT = "left out"  # the picture is in data/raw but not in data/split
+Files = dict[str, str]  # path in a folder, such as train/cat/1.jpg, to the MD5 of its content
 
 
 class Picture(NamedTuple):
@@ -26,7 +26,7 @@ class Picture(NamedTuple):
 
 @dataclass(frozen=True)
 class Version:
-    """What DVC recorded of data/raw and of the data/split that was made from it; None where there is none yet."""
+    """What DVC recorded of data/raw and of the data/split made from it; None if there is none yet."""
 
     raw_md5: str
     raw: Files
@@ -35,12 +35,12 @@ class Version:
 
 
 def read(revision: str) -> Version:
-    """The version of a git revision or DVC experiment, or the one that `dvc repro` recorded last in this workspace.
+    """The version of a git revision, of a DVC experiment, or the last that `dvc repro` recorded in this workspace.
 
-    Lists of files come from DVC's cache, or from the remote: some bytes for each picture, and no picture.
+    Only lists of files are read, from DVC's cache or from the remote: a few bytes for each picture.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no such version, or its lists of files are not available.
     """
     from dvc.api import DVCFileSystem
     from dvc.exceptions import DvcException, NotDvcRepoError
@@ -48,28 +48,28 @@ def read(revision: str) -> Version:
     from dvc.scm import RevError, SCMError
 
     try:
-        with Repo() as here:  # whose remote it is: an older revision may know none yet
+        with Repo() as repo:  # the workspace's remote: an older revision may have none yet
             raw_md5, split_md5 = _locked(DVCFileSystem(rev=None if revision == WORKSPACE else revision))
             if raw_md5 is None:
-                raise UserError(f"{revision} has no {RAW} in its dvc.lock: `dvc repro split`, and commit dvc.lock.")
-            return Version(raw_md5, _files(here, raw_md5), split_md5, _files(here, split_md5) if split_md5 else None)
+                raise UserError(f"{revision} has no {RAW} in its dvc.lock: run `dvc repro split` and commit dvc.lock.")
+            return Version(raw_md5, _files(repo, raw_md5), split_md5, _files(repo, split_md5) if split_md5 else None)
     except RevError:
-        raise UserError(f"{revision} is no git revision, experiment, or `{WORKSPACE}`.") from None
+        raise UserError(f"{revision} is not a git revision, an experiment, or `{WORKSPACE}`.") from None
     except (NotDvcRepoError, SCMError):
-        raise UserError("this folder is no git repository with DVC in it: call it where dvc.yaml is.") from None
+        raise UserError("this folder is not a git repository with DVC: run from the project's root folder.") from None
     except FileNotFoundError:
         raise UserError(
-            f"{revision}: neither DVC's cache nor the default remote has its list of pictures: where it was made, "
-            f"`dvc push {RAW} {SPLIT}` it; if another remote has it, `dvc fetch --all-commits -r REMOTE {RAW} {SPLIT}`."
+            f"neither DVC's cache nor the default remote has the list of pictures of {revision}: run `dvc push {RAW} "
+            f"{SPLIT}` where it was made, or `dvc fetch --all-commits -r REMOTE {RAW} {SPLIT}` from another remote."
         ) from None
     except DvcException as error:
-        raise UserError(f"{revision}: its data cannot be read ({' '.join(str(error).split())}).") from None
+        raise UserError(f"the data of {revision} cannot be read ({' '.join(str(error).split())}).") from None
 
 
-def _locked(recorded: Any) -> tuple[str | None, str | None]:
-    """The md5 of data/raw, and of data/split unless it is older: a killed or partial `dvc repro` leaves such a one."""
+def _locked(filesystem: Any) -> tuple[str | None, str | None]:
+    """The MD5 of data/raw, and of data/split unless it is older, as a killed or partial `dvc repro` leaves it."""
     try:
-        stages = parse_yaml(recorded.read_text("dvc.lock"), "dvc.lock")["stages"]
+        stages = parse_yaml(filesystem.read_text("dvc.lock"), "dvc.lock")["stages"]
     except FileNotFoundError:
         return None, None
 
@@ -82,45 +82,45 @@ def _locked(recorded: Any) -> tuple[str | None, str | None]:
 
 
 def _files(repo: Any, md5: str) -> Files:
-    """The list that DVC keeps of a folder's files.
+    """The list that DVC keeps of the files in a folder.
 
     Raises:
         FileNotFoundError: neither the cache nor the default remote has it.
-        UserError: the remote cannot be asked.
+        UserError: the remote fails.
     """
     from dvc.config import NoRemoteError
     from dvc_data.hashfile.hash_info import HashInfo
     from dvc_data.hashfile.tree import Tree
 
     try:
-        listed = Tree.load(repo.cache.local, HashInfo("md5", md5))
+        tree = Tree.load(repo.cache.local, HashInfo("md5", md5))
     except FileNotFoundError:
         try:
-            listed = Tree.load(repo.cloud.get_remote_odb(), HashInfo("md5", md5))
+            tree = Tree.load(repo.cloud.get_remote_odb(), HashInfo("md5", md5))
         except (FileNotFoundError, NoRemoteError):
             raise FileNotFoundError(md5) from None
         except Exception as error:  # whatever a remote on a network may raise
-            said = " ".join(str(error).split())[:200]
-            raise UserError(f"the DVC remote does not give {md5}, a list of pictures ({said}).") from None
-    return {"/".join(place): content.value for place, _, content in listed}
+            text = " ".join(str(error).split())[:200]
+            raise UserError(f"{md5}, a list of pictures, cannot be read from the DVC remote ({text}).") from None
+    return {"/".join(parts): content.value for parts, _, content in tree}
 
 
 def pictures(raw: Files, split: Files | None) -> Counter[Picture]:
-    """Every picture of data/raw with its split; without a split, with the part that it came in.
+    """Every picture of data/raw with its split; if there is no split, with the part of the source it came in.
 
-    The same content may lie in several places, even under one name, in an official train and test.
+    The same content may be in several places, even under the same name in an official train and test.
     """
     if split is None:
-        return Counter(Picture(label, name, md5, part) for (part, label, name), md5 in parted(raw))
-    placed = Counter((*place, md5) for place, md5 in parted(split))
-    found: Counter[Picture] = Counter()
-    for (part, label, name), md5 in parted(raw):
-        where = next((one for one in (part, *PARTS) if placed[one, label, name, md5]), LEFT_OUT)
-        placed[where, label, name, md5] -= 1
-        found[Picture(label, name, md5, where)] += 1
-    return found
+        return Counter(Picture(label, name, md5, part) for (part, label, name), md5 in split_paths(raw))
+    places = Counter((*parts, md5) for parts, md5 in split_paths(split))
+    result: Counter[Picture] = Counter()
+    for (part, label, name), md5 in split_paths(raw):
+        place = next((place for place in (part, *PARTS) if places[place, label, name, md5]), LEFT_OUT)
+        places[place, label, name, md5] -= 1
+        result[Picture(label, name, md5, place)] += 1
+    return result
 
 
-def parted(files: Files) -> list[tuple[list[str], str]]:
-    """Part, label and name of each file, and its md5."""
+def split_paths(files: Files) -> list[tuple[list[str], str]]:
+    """The part, label and name of each file, and its MD5."""
     return [(path.split("/", 2), md5) for path, md5 in files.items()]

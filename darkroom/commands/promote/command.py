@@ -1,4 +1,4 @@
-"""Make a registered model's candidate its champion if it is not worse.
+"""Promote a registered model's candidate if it is not worse.
 
     python -m darkroom promote animals
 

@@ -1,1 +1,1 @@
-"""The search for a better head."""
+"""The command that searches for a better head."""

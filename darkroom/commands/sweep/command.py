@@ -1,4 +1,4 @@
-"""Search for a better head on the extracted features, and write the best as a recipe.
+"""Search for a better head, and write the best one as a recipe.
 
 Optuna chooses the settings of each trial from the results of earlier ones, by the calibrated log loss on validation.
 Dense heads that lag behind are pruned early. The test split is not read. The same command resumes a sweep that was

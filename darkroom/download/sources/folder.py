@@ -46,12 +46,12 @@ def labelled_files(folder: Path) -> Iterator[SourceFile]:
 def _remedy() -> str:
     if paths.home() != Path.cwd():
         return (
-            "DVC's folders for queued experiments have only what git and DVC know; version the pictures by `dvc "
-            "add`, or name each class folder by -C when you queue."
+            "DVC's folders for queued experiments have only what git and DVC know; version the pictures with `dvc "
+            "add`, or name each class folder with -C when you queue."
         )
     return (
         "put one folder of pictures for each class there, or set download.source to tfds; where only a colleague "
-        "has the pictures, `dvc checkout && dvc repro --downstream split` goes on from data/raw."
+        "has the pictures, `dvc checkout && dvc repro --downstream split` continues from data/raw."
     )
 
 

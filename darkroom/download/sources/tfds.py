@@ -29,9 +29,7 @@ def read(params: Params, scratch: Path) -> Iterator[SourceFile]:
     prepare(builder, params.manual_dir)
     classes = [safe_name(label) for label in builder.info.features["label"].names]
     if len(set(classes)) < len(classes):
-        raise UserError(
-            f"download.name {params.name} has classes whose names are one as folder names: {sorted(classes)}."
-        )
+        raise UserError(f"download.name {params.name} has classes with the same folder name: {sorted(classes)}.")
     # One shard after another: the pictures come in the order of the set.
     in_order = tfds.ReadConfig(interleave_cycle_length=1)
     for split, part in _parts(builder.info.splits, str(params.name)).items():

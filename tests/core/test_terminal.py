@@ -1,0 +1,52 @@
+import io
+import os
+import re
+import sys
+
+import pytest
+
+from darkroom.core import terminal
+from darkroom.core.terminal import progress, silent, table
+
+
+def test_progress_is_a_line_at_the_end_in_a_log(capfd):
+    assert list(progress(iter("abc"), 5, "read", step=2)) == ["a", "b", "c"]
+    output = capfd.readouterr()
+    assert re.fullmatch(r"read: 5 pictures in \d\.\d s\n", output.out)
+    assert output.err == ""
+
+
+def test_long_work_reports_in_between(capfd, monkeypatch):
+    monkeypatch.setattr(terminal, "SECONDS_BETWEEN_LINES", -1.0)
+    list(progress(range(3), 5000, "read", "files", step=2000))
+    lines = capfd.readouterr().out.splitlines()
+    assert [re.sub(r"\([\d,]+ a second\)|in [\d.]+ s", "", line).strip() for line in lines] == [
+        "read: 2,000 of 5,000 files",
+        "read: 4,000 of 5,000 files",
+        "read: 5,000 of 5,000 files",
+        "read: 5,000 files",
+    ]
+
+
+def test_progress_is_a_bar_on_a_terminal(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert list(progress(range(3), 5, "read", step=2)) == [0, 1, 2]
+    assert "read: 100%" in sys.stderr.getvalue()
+    assert "5/5" in sys.stderr.getvalue()
+
+
+def test_tables_are_aligned():
+    rows = [("name", "value"), ("a", "1.10"), ("longer name", " 2"), ("", "x  y")]
+    assert table(rows) == "name         value\na            1.10\nlonger name   2\n             x  y"
+
+
+def test_silence_holds_for_native_code_and_ends(capfd):
+    with pytest.raises(RuntimeError), silent():
+        os.write(2, b"during\n")
+        raise RuntimeError
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "after\n"

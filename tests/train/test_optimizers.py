@@ -1,0 +1,37 @@
+import keras
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from darkroom.train.optimizers import OPTIMIZERS, optimizer, plateau_rate
+from darkroom.train.params import Params
+from tests.helpers.training import descent, epochs_by_keras
+
+pytestmark = pytest.mark.usefixtures("tensorflow")
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.sampled_from([0.5, 0.7, 0.9, 1.1]), min_size=1, max_size=12),
+    st.integers(1, 4),
+    st.sampled_from([0.1, 0.5]),
+)
+def test_the_plateau_is_that_of_keras(losses, patience, factor):
+    settings = descent(plateau_patience=patience, plateau_factor=factor, learning_rate=0.1)
+    callback = keras.callbacks.ReduceLROnPlateau("val_loss", factor=factor, patience=patience, min_delta=0, min_lr=0)
+    expected = epochs_by_keras(losses, callback, rate=0.1)
+    assert [plateau_rate(losses[:n], settings) for n in range(1, len(losses) + 1)] == pytest.approx(expected, 1e-5)
+
+
+def test_every_optimizer_gets_its_settings():
+    assert {name: type(optimizer(descent(optimizer=name), 10)).__name__ for name in OPTIMIZERS} == {
+        "adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "rmsprop": "RMSprop"
+    }  # fmt: skip
+    nesterov = optimizer(descent(optimizer="sgd", momentum=0.9, nesterov=True), 10)
+    assert (nesterov.momentum, nesterov.nesterov) == (0.9, True)
+    assert optimizer(descent(optimizer="rmsprop", momentum=0.5), 10).momentum == 0.5
+    decays = [optimizer(descent(optimizer="adamw", **decay), 10).weight_decay for decay in ({}, {"weight_decay": 0.1})]
+    assert decays == [0.004, 0.1]
+    assert optimizer(descent(optimizer="adam"), 10).weight_decay is None
+    with pytest.raises(ValueError, match="should be 'adam', 'adamw', 'sgd' or 'rmsprop'"):
+        Params(optimizer="lion")

@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv pip
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# uv leaves compiling to the first import; if this were set, every process would compile all that it imports again.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help run advise recipe sweep experiments page test test-full test-gpu mutations lint format lock clean
 
@@ -35,8 +37,6 @@ page: .venv/installed  ## try the exported model in a browser
 
 # Two test processes share two cores: with more threads OpenBLAS would spend a third of the time waiting.
 test test-full: export OPENBLAS_NUM_THREADS = 1
-# If it were set, every process would compile the modules again.
-test test-full: export PYTHONDONTWRITEBYTECODE =
 test: MARK = not full and not gpu
 test: .venv/installed-dev lint  ## linter, types, and the tests that need no service and little time
 	python -m pytest -n 2 --dist worksteal -m "$(MARK)"

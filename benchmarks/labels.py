@@ -1,11 +1,12 @@
-"""How well wrong labels are found on the features that `extract` wrote, by what the pictures are judged by.
+"""Compare classifiers for finding wrong labels, on the features that `extract` wrote.
 
     python -m benchmarks.labels [SEEDS]
 
-One label in twenty is swapped at random. Accuracy is that of the out-of-sample predictions for the labels as they were;
-average precision says how far up the swapped ones are when pictures are ranked by the probability of their label
-(self-confidence), or by how far it is below the largest of the others (margin); precision and recall are those of the
-labels that are found. Labels that were wrong before count as right, so no figure can come to 1 where there are such.
+One label in twenty is replaced by another one at random. Accuracy is that of the out-of-sample predictions with respect
+to the original labels. Average precision measures how high the replaced labels rank when pictures are ordered by the
+probability of their label (self-confidence), or by how far it lies below the largest other probability (margin).
+Precision and recall are those of the label issues that are found. Labels that were wrong from the start count as right,
+so with such labels no figure can reach 1.
 """
 
 import json
@@ -26,38 +27,38 @@ from darkroom.models.inputs import Features
 
 SHARE = 0.05
 NEIGHBOURS = 20
-Judge = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+Classify = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # features, labels, folds to probabilities
 
 
-def ways(wide: bool) -> Iterator[tuple[str, int, Judge]]:
-    """Name, principal components (where features are many), and what gives probabilities."""
-    usual = label_noise.COMPONENTS
+def variants(wide: bool) -> Iterator[tuple[str, int, Classify]]:
+    """Yield name, number of principal components (where features are many), and classifier."""
+    default = label_noise.COMPONENTS
     for c in (1.0, label_noise.C, 10.0, 30.0):
-        yield f"logistic, C {c:g}", usual, lambda *data, c=c: label_noise.out_of_sample(*data, c)
+        yield f"logistic, C {c:g}", default, lambda *data, c=c: label_noise.out_of_sample(*data, c)
     for components in (64, 128, 512) if wide else ():
         yield f"logistic, {components} components", components, label_noise.out_of_sample
-    yield "logistic, radial kernel", usual, kernel
-    yield f"{NEIGHBOURS} neighbours", usual, neighbours
+    yield "logistic, radial kernel", default, kernel
+    yield f"{NEIGHBOURS} neighbours", default, neighbours
 
 
 def kernel(features: np.ndarray, labels: np.ndarray, folds: np.ndarray) -> np.ndarray:
-    """The same on the likeness to a thousand rows (Williams and Seeger, Using the Nyström Method, 2001)."""
+    """Logistic regression on kernel features (Williams and Seeger, Using the Nyström Method, 2001)."""
     gamma = 1 / (features.shape[1] * features.var(axis=0).mean())
-    likeness = Nystroem(gamma=gamma, n_components=min(1000, len(features)), random_state=0).fit_transform(features)
-    return label_noise.out_of_sample(likeness, labels, folds, 5.0)
+    mapped = Nystroem(gamma=gamma, n_components=min(1000, len(features)), random_state=0).fit_transform(features)
+    return label_noise.out_of_sample(mapped, labels, folds, 5.0)
 
 
 def neighbours(features: np.ndarray, labels: np.ndarray, folds: np.ndarray) -> np.ndarray:
-    """The share of each class among the nearest rows of the other folds."""
+    """The share of each class among the nearest neighbours in the other folds."""
     result = np.empty((len(labels), labels.max() + 1))
     for fold in np.unique(folds):
-        known = KNeighborsClassifier(NEIGHBOURS).fit(features[folds != fold], labels[folds != fold])
-        result[folds == fold] = known.predict_proba(features[folds == fold])
+        classifier = KNeighborsClassifier(NEIGHBOURS).fit(features[folds != fold], labels[folds != fold])
+        result[folds == fold] = classifier.predict_proba(features[folds == fold])
     return result
 
 
 def swapped(labels: np.ndarray, seed: int) -> np.ndarray:
-    """Labels of which a share is another one at random."""
+    """Replace a random share of the labels by other ones."""
     generator, classes = stream(seed, "swap"), labels.max() + 1
     chosen = generator.choice(len(labels), round(SHARE * len(labels)), replace=False)
     result = labels.copy()
@@ -66,36 +67,36 @@ def swapped(labels: np.ndarray, seed: int) -> np.ndarray:
 
 
 def main(seeds: int) -> None:
-    """Print a row of a Markdown table for each way."""
+    """Print a row of a Markdown table for each variant."""
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores
 
     layers = json.loads(EXTRACT_REPORT.read_text())["layers"]
-    parts = [Features(FEATURES, part, layers) for part in PARTS]
-    own = [np.flatnonzero([path.startswith(f"{SPLIT}/") for path in inputs.paths]) for inputs in parts]
-    names = np.concatenate([np.array(inputs.labels)[chosen] for inputs, chosen in zip(parts, own, strict=True)])
-    paths = [inputs.paths[row] for inputs, chosen in zip(parts, own, strict=True) for row in chosen]
+    inputs = [Features(FEATURES, part, layers) for part in PARTS]
+    originals = [np.flatnonzero([path.startswith(f"{SPLIT}/") for path in each.paths]) for each in inputs]
+    names = np.concatenate([np.array(each.labels)[rows] for each, rows in zip(inputs, originals, strict=True)])
+    paths = [each.paths[row] for each, rows in zip(inputs, originals, strict=True) for row in rows]
     true = np.unique(names, return_inverse=True)[1]
-    wide = parts[0].rows(slice(0, 1)).shape[1]
-    print(f"{len(true):,} pictures, {wide:,} features, {true.max() + 1} classes, {seeds} seeds\n")
-    print("| judged by | accuracy | AP by self-confidence | AP by margin | both: P, R | noise rate: P, R | seconds |")
+    width = inputs[0].rows(slice(0, 1)).shape[1]
+    print(f"{len(true):,} pictures, {width:,} features, {true.max() + 1} classes, {seeds} seeds\n")
+    print("| classifier | accuracy | AP by self-confidence | AP by margin | both: P, R | noise rate: P, R | seconds |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    for name, components, judge in ways(wide > label_noise.WIDEST):
+    for name, components, classify in variants(width > label_noise.WIDEST):
         figures = []
         for seed in range(seeds):
             started = time.perf_counter()
             labels = swapped(true, seed)
-            features = label_noise.reduced(parts, own, seed, components)
-            folds = label_noise.folded(labels, paths, seed)
-            probabilities = judge(features, labels, folds)
+            features = label_noise.reduced(inputs, originals, seed, components)
+            folds = label_noise.assign_folds(labels, paths, seed)
+            probabilities = classify(features, labels, folds)
             seconds = time.perf_counter() - started
             wrong, row = labels != true, [float((probabilities.argmax(axis=1) == true).mean())]
             for method in ("self_confidence", "normalized_margin"):
                 quality = get_label_quality_scores(labels, probabilities, method=method)
                 row.append(average_precision_score(wrong, -quality))
             for rule in ("both", "prune_by_noise_rate"):
-                found = find_label_issues(labels, probabilities, filter_by=rule, n_jobs=1)
-                row += [wrong[found].mean(), found[wrong].mean()]
+                issues = find_label_issues(labels, probabilities, filter_by=rule, n_jobs=1)
+                row += [wrong[issues].mean(), issues[wrong].mean()]
             figures.append([*row, seconds])
         accuracy, confidence, margin, p, r, p2, r2, seconds = np.mean(figures, axis=0)
         print(

@@ -3,13 +3,14 @@
     python -m benchmarks.networks [PICTURES] [BATCH]
 
 Plain is what Keras' guides show: Keras' own layers, and tf.data that scales, caches, shuffles and batches. Both train
-on the same pictures of data/split/train (12,800 in batches of 64 unless told), one after the other. Nothing is written.
+on the same pictures of data/split/train (by default 12,800 in batches of 64). Nothing is written.
 """
 
 import itertools
 import sys
 import time
 from typing import Any
+from unittest import mock
 
 import keras
 import numpy as np
@@ -19,6 +20,7 @@ from darkroom.core import runtime
 from darkroom.images.folders import listed
 from darkroom.models import networks
 from darkroom.models.inputs import Pictures
+from darkroom.models.networks import fashion_cnn
 from darkroom.train.batches import Batches
 from darkroom.train.params import Descent
 
@@ -31,13 +33,12 @@ def main() -> None:
     chosen = [every[row] for row in np.unique(np.linspace(0, len(every) - 1, count).astype(int))]
     pictures = Pictures(chosen, (28, 28)).hold()
     classes = sorted(set(pictures.labels))
-    how = Descent(epochs=1, patience=None, batch_size=size, optimizer="adam", learning_rate=1e-4)
-    batches = Batches(pictures, classes, how, seed=42)
+    descent = Descent(epochs=1, patience=None, batch_size=size, optimizer="adam", learning_rate=1e-4)
+    batches = Batches(pictures, classes, descent, seed=42)
     settings = {"name": "fashion_cnn", "image_size": [28, 28], "color": "grey", "activation": None}
-    ours = networks.BatchNorm
-    networks.BatchNorm = keras.layers.BatchNormalization  # type: ignore[misc]
-    seconds = {"plain Keras": epoch(networks.build(settings, len(classes)), plain(pictures, classes, size), batches)}
-    networks.BatchNorm = ours  # type: ignore[misc]
+    with mock.patch.object(fashion_cnn, "BatchNorm", keras.layers.BatchNormalization):
+        network = networks.build(settings, len(classes))
+    seconds = {"plain Keras": epoch(network, plain(pictures, classes, size), batches)}
     for precision in ("float32", "mixed_bfloat16"):
         seconds[precision] = epoch(networks.build(settings, len(classes), precision), batches.stream(0), batches)
     print("| way | seconds an epoch | times as fast |\n| --- | --- | --- |")

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.helpers.project import ROOT, commit
+from tests.helpers.project import ROOT
 
 
 class Mutation(NamedTuple):

@@ -113,9 +113,8 @@ def _problems(model: type[BaseModel], content: Any, error: ValidationError) -> l
         if item["type"] == "missing":
             problems.append(f"{'.'.join(map(str, location))} is missing")
         elif item["type"] == "extra_forbidden":
-            allowed = ", ".join(_keys(model, location[:-1]))
-            kind = f"is unknown (allowed here: {allowed})" if location[1:] else f"is not a section (sections: {allowed})"
-            problems.append(f"{'.'.join(map(str, location))} {kind}")
+            problem = "is unknown (allowed here:" if location[1:] else "is not a section (sections:"
+            problems.append(f"{'.'.join(map(str, location))} {problem} {', '.join(_keys(model, location[:-1]))})")
         elif item["type"] == "value_error" and isinstance(item["input"], dict | BaseModel) and location[1:] == ():
             problems.append(f"{location[0]}: {item['ctx']['error']}")  # keys that do not go together
         else:

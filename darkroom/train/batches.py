@@ -82,7 +82,7 @@ class Batches:
 
 
 class ChangedPictures(Batches):
-    """Pictures that are transformed anew in each pass, and mixed with one another (mixup, cutmix)."""
+    """Pictures that are transformed differently in each pass, and mixed with one another (mixup, cutmix)."""
 
     def __init__(
         self, pictures: Pictures, classes: Sequence[str], descent: Descent, seed: int, changes: Pixels

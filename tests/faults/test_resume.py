@@ -1,4 +1,4 @@
-"""A training that is killed at any moment ends as if it had not been: real processes, real SIGKILLs."""
+"""A training that is killed at any moment gives the same bytes in the end: real processes, real SIGKILLs."""
 
 import os
 import random
@@ -14,7 +14,8 @@ import mlflow
 import pytest
 import yaml
 
-from tests.helpers.project import repro, run, set_param
+from tests.helpers import trainings
+from tests.helpers.project import repro, run, set_param, set_params
 
 MODES = {  # epochs in all, and what makes the mode; stopping, rate and best epoch have to be remembered
     "head": (10, {"train.schedule": "plateau", "train.plateau_patience": 1, "train.learning_rate": 0.01}),
@@ -66,62 +67,45 @@ def outputs(folder):
     return {path.name: path.read_bytes() for path in [*files, folder / "reports/model.txt"]}
 
 
-def killed(folder, command, epochs, delay):
-    """Start a command, and after so many of its epochs began, and a delay, end it and its children by SIGKILL.
-
-    Returns what it printed, whether it was killed, for it may have come to its end before, and when epochs began.
-    """
-    process = subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-    )  # fmt: skip
-    said, starts = [], []
-    for line in process.stdout:
-        said.append(line)
-        if line.startswith("Epoch "):
-            starts.append(time.monotonic())
-            if len(starts) == epochs:
-                time.sleep(delay)
-                if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)
-    return "".join(said), process.wait() == -signal.SIGKILL, starts
+def trained(folder, epochs=0, delay=0.0):
+    """Train in a process, and kill it as `trainings.finish` says: output, whether it was killed, when epochs began."""
+    log = folder / "training.log"
+    log.unlink(missing_ok=True)
+    return trainings.finish(trainings.start(folder, log), log, epochs, delay)
 
 
-def test_a_killed_head_ends_as_if_it_had_not_been(copy):
-    end_the_same(copy, "head", kills=3)
+def test_a_killed_head_resumes(copy):
+    resumes(copy, "head", kills=2)
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("mode", ["fine_tune", "scratch"])
-def test_whatever_is_killed_ends_as_if_it_had_not_been(copy, mode):
-    end_the_same(copy, mode, kills=4)
+@pytest.mark.parametrize("mode", MODES)
+def test_any_killed_training_resumes(copy, mode):
+    resumes(copy, mode, kills=4)
 
 
-def end_the_same(folder, mode, kills):
-    """Train at a stretch; then again, killed again and again within one to three epochs: the same bytes."""
+def resumes(folder, mode, kills):
+    """Train without interruption; then again, killed again and again within one to three epochs: the same bytes."""
     epochs, changes = MODES[mode]
-    for key, value in changes.items():
-        set_param(folder, key, value)
-    command = [sys.executable, "-m", "stages.train"]
-    whole, _, starts = killed(folder, command, 0, 0)
+    set_params(folder, changes)
+    output, _, starts = trained(folder)
+    assert "\ntrain: epoch" in output, output
     an_epoch = (starts[-1] - starts[0]) / (len(starts) - 1)
-    assert "\ntrain: epoch" in whole, whole
     expected = outputs(folder)
     curve = [line.split(",")[0] for line in (folder / "reports/history.csv").read_text().splitlines()[1:]]
     assert len(curve) <= epochs
     forget(folder)
     moments = random.Random(f"{mode}{time.time_ns()}")
-    went_on = 0
+    resumed = 0
     for kill in range(kills + 1):
-        last = kill == kills
         moment = (moments.randint(1 if kill else 2, 3), moments.uniform(0, an_epoch))  # first after a whole epoch
-        print(f"killed {moment[1]:.2f} s after the start of its epoch number {moment[0]}")
-        said, was_killed, _ = killed(folder, command, 0 if last else moment[0], moment[1])
-        went_on += bool(re.search(r"train: goes on after epoch [1-9]", said))
+        print(f"kill {moment[1]:.2f} s after the start of its epoch number {moment[0]}")
+        output, was_killed, _ = trained(folder, *(moment if kill < kills else ()))
+        resumed += bool(re.search(r"train: resuming after epoch [1-9]", output))
         if not was_killed:
             break
-    assert "\ntrain: epoch" in said, said
-    assert went_on >= 1
+    assert "\ntrain: epoch" in output, output
+    assert resumed >= 1
     assert outputs(folder) == expected
 
     mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
@@ -136,29 +120,42 @@ def end_the_same(folder, mode, kills):
     mlflow.set_tracking_uri(None)
 
 
+def killed(folder, command, epochs, delay):
+    """Start a command, and after so many of its epochs began, and a delay, kill it and its children; its output."""
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        epochs -= line.startswith("Epoch ")
+        if not epochs:
+            time.sleep(delay)
+            os.killpg(process.pid, signal.SIGKILL)
+            break
+    assert process.wait() == -signal.SIGKILL, "".join(lines)
+
+
 @pytest.mark.full
-def test_a_killed_repro_goes_on(copy):
+def test_a_killed_repro_resumes(copy):
     """DVC and all that it started are killed in the middle of a training; `dvc repro` then finishes it."""
-    for key, value in MODES["scratch"][1].items():
-        set_param(copy, key, value)
-    set_param(copy, "export.check_pictures", 5)
+    set_params(copy, MODES["scratch"][1] | {"export.check_pictures": 5})
     assert repro(copy) == ["train", "evaluate", "export"]
     expected = outputs(copy), yaml.safe_load((copy / "dvc.lock").read_text())["stages"]["train"]
     forget(copy)
     run("git", "checkout", "-q", "dvc.lock", cwd=copy)
     shutil.rmtree(copy / ".dvc/cache/runs")
-    said, was_killed, _ = killed(copy, ["dvc", "repro"], 4, 0.1)
-    assert was_killed, said
+    killed(copy, ["dvc", "repro"], 4, 0.1)
     again = run("dvc", "repro", cwd=copy).stdout
-    assert re.search(r"train: goes on after epoch [34] of 10", again)
+    assert re.search(r"train: resuming after epoch [34] of 10", again)
     assert (outputs(copy), yaml.safe_load((copy / "dvc.lock").read_text())["stages"]["train"]) == expected
 
 
 @pytest.mark.full
 def test_two_at_the_same_time_train_once(copy):
     """The second waits for the first, and then has nothing to train."""
-    set_param(copy, "train.mode", "scratch")
-    set_param(copy, "train.network", "fashion_cnn")
+    set_params(copy, {"train.mode": "scratch", "train.network": "fashion_cnn"})
     other = copy.parent / "other"
     shutil.copytree(copy, other, symlinks=True)
     shutil.rmtree(other / ".cache")
@@ -168,7 +165,7 @@ def test_two_at_the_same_time_train_once(copy):
         subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for folder in (copy, other)
     ]
-    said = [process.communicate()[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
-    assert sorted("Epoch 1/10" in text for text in said) == [False, True]
+    texts = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], texts
+    assert sorted("Epoch 1/10" in text for text in texts) == [False, True]
     assert outputs(copy) == outputs(other)

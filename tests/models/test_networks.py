@@ -79,8 +79,8 @@ BY_HAND = {
 
 @pytest.mark.parametrize("name", BY_HAND)
 def test_weights_are_as_many_as_worked_out_by_hand(name):
-    how, classes, layers, total = BY_HAND[name]
-    network = networks.build(how, classes)
+    settings_, classes, layers, total = BY_HAND[name]
+    network = networks.build(settings_, classes)
     counted = {layer.name: layer.count_params() for layer in network.layers if layer.count_params()}
     assert counted == layers
     assert network.count_params() == sum(layers.values()) == total
@@ -159,7 +159,7 @@ def test_fused_batch_norm_is_keras_own():
     import tensorflow as tf
 
     maps = tf.constant(np.random.default_rng(0).normal(3, 2, (16, 7, 7, 8)).astype(np.float32))
-    found = []
+    results = []
     for kind in (keras.layers.BatchNormalization, BatchNorm):
         layer = kind()
         layer.build(maps.shape)
@@ -168,6 +168,6 @@ def test_fused_batch_norm_is_keras_own():
             normal = layer(maps, training=True)
             loss = tf.reduce_sum(normal**3)
         gradients = tape.gradient(loss, [maps, *(variable.value for variable in layer.trainable_variables)])
-        found.append([normal, *gradients, *layer.get_weights(), layer(maps, training=False)])
-    for ours, theirs in zip(found[1], found[0], strict=True):
+        results.append([normal, *gradients, *layer.get_weights(), layer(maps, training=False)])
+    for ours, theirs in zip(results[1], results[0], strict=True):
         assert np.abs(ours - theirs).max() <= 2e-5 * max(1, np.abs(theirs).max())

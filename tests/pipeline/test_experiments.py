@@ -139,4 +139,4 @@ def test_pictures_missing_in_a_temporary_folder_are_named(project, tmp_path):
     assert result.returncode != 0
     output = " ".join((result.stdout + result.stderr).split())
     assert "data/incoming holds no class folders" in output
-    assert "name each class folder by -C when you queue" in output
+    assert "name each class folder with -C when you queue" in output

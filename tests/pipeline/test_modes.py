@@ -81,7 +81,7 @@ MODES = {
         TRAINED, 0.5, BRIEF,
     ),
     "mini_vggnet": (
-        {**SCRATCH, "train.optimizer": "rmsprop", "train.schedule": "plateau",
+        {**SCRATCH, "train.network": "mini_vggnet", "train.optimizer": "rmsprop", "train.schedule": "plateau",
          "train.scratch.online": {"preset": "none", "horizontal_flip": True, "width_shift": 0.1},
          "train.scratch.mixup": 0.2, "train.scratch.cutmix": 0.5},
         TRAINED, 0.3, BRIEF,
@@ -187,10 +187,13 @@ def test_a_mode_trains(folder, name):
         changes["train.keep"] = 2
     if "train.steps" in changes:
         changes |= {"train.steps": 20, "train.validate_every": 10}
-    if "extract" in stages:
+    mode = changes.get("train.mode", "head")
+    if "extract" in stages or mode != "head":
         trimmed(folder, changes.pop("download.classes", None))
     set_params(folder, changes)
-    run_stages([stage for stage in stages if stage in ("extract", "train")])
+    if "extract" in stages or mode == "fine_tune":
+        run_stages(["extract"])  # of the pictures that are left; in the cache if only they have changed
+    run_stages(["train"])
     check_training(folder, changes)
 
 

@@ -230,6 +230,7 @@ def test_pictures_that_another_project_versions(chosen, tmp_path):
     write_folder(other / "pets", chosen["train"])
     run("git", "init", "-q", cwd=other)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
         patch.chdir(other)
         with Repo.init(str(other)) as repo:
             repo.add("pets")

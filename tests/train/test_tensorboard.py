@@ -25,7 +25,7 @@ from darkroom.models import networks
 from darkroom.models.inputs import Held, Pictures
 from darkroom.train import loop, tensorboard
 from tests.helpers.pictures import CLASSES
-from tests.helpers.training import tuned
+from tests.helpers.training import from_scratch, tuned
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
 SMALL = {"name": "dense", "image_size": [8, 8], "color": "rgb", "activation": None}
@@ -48,7 +48,7 @@ def trained(state, **changes):
     small = {"network": "mini_vggnet", "scratch": {"image_size": [16, 16], "color": "rgb"}, "batch_size": 32}
     small |= {"learning_rate": 0.001, "tensorboard": "activations", "keep": "last"}
     work = loop.Session(1, Path(".cache/training") / state, lambda *_: None)
-    result = from_trained(work, **(small | changes))
+    result = from_scratch(work, **(small | changes))
     return result.model.head, result.history
 
 
@@ -74,35 +74,35 @@ def layers_of(tags):
 def curves_are(history, folder, first=1):
     """Each epoch's figures lie there once, under Keras' names."""
     for part, before in (("train", ""), ("validation", "val_")):
-        found = {tag: values for tag, values in read(folder / part).items() if tag.startswith("epoch_")}
+        events = {tag: values for tag, values in read(folder / part).items() if tag.startswith("epoch_")}
         names = [name for name in FIGURES if before + name in history]
-        assert sorted(found) == [f"epoch_{name}" for name in names]
+        assert sorted(events) == [f"epoch_{name}" for name in names]
         for name in names:
-            assert list(found[f"epoch_{name}"]) == list(range(first, first + len(history[before + name])))
-            assert list(found[f"epoch_{name}"].values()) == pytest.approx(history[before + name], rel=1e-6)
+            assert list(events[f"epoch_{name}"]) == list(range(first, first + len(history[before + name])))
+            assert list(events[f"epoch_{name}"].values()) == pytest.approx(history[before + name], rel=1e-6)
         assert set(written(folder / part).values()) == {1}
 
 
-def test_curves_histograms_and_sparsity_of_a_network_from_trained(tuning):
+def test_curves_histograms_and_sparsity_of_a_network_from_scratch(tuning):
     network, history = trained("0123456789abcdef")
     (folder,) = (tuning / "logs").iterdir()
     assert folder.name == "training-01234567"
     assert sorted(path.name for path in folder.iterdir()) == ["train", "validation"]
     curves_are(history, folder)
-    found = read(folder / "validation")
-    assert layers_of(found) == LAYERS
-    assert {tag.removeprefix("sparsity/") for tag in found if tag.startswith("sparsity/")} == LAYERS
+    events = read(folder / "validation")
+    assert layers_of(events) == LAYERS
+    assert {tag.removeprefix("sparsity/") for tag in events if tag.startswith("sparsity/")} == LAYERS
     pixels = Pictures(listed("val"), (16, 16)).rows()
     for name in LAYERS:  # the network has the weights of the last epoch
         values = keras.Model(network.input, network.get_layer(name).output)(pixels, training=False).numpy()
-        assert found[f"sparsity/{name}"][3] == pytest.approx((values == 0).mean(), abs=1e-3)
-        histogram = found[f"activations/{name}"][3]
+        assert events[f"sparsity/{name}"][3] == pytest.approx((values == 0).mean(), abs=1e-3)
+        histogram = events[f"activations/{name}"][3]
         assert histogram[:, 2].sum() == 30 * min(values[0].size, tensorboard.PLACES)
         if values[0].size <= tensorboard.PLACES:
             assert histogram[:, :2].min() == pytest.approx(values.min(), rel=1e-3, abs=1e-5)
             assert histogram[:, :2].max() == pytest.approx(values.max(), rel=1e-3, abs=1e-5)
-    assert 0.1 < found["sparsity/activation_1_1"][3] < 0.9
-    assert all(list(values) == [1, 2, 3] for values in found.values())
+    assert 0.1 < events["sparsity/activation_1_1"][3] < 0.9
+    assert all(list(values) == [1, 2, 3] for values in events.values())
 
 
 def test_writing_changes_no_weight_and_a_finished_training_writes_nothing(tuning):
@@ -132,9 +132,9 @@ def test_a_fine_tuned_network_shows_its_own_layers_and_the_heads(vgg16, tmp_path
     curves_are({name: values[warmed_up:] for name, values in history.items()}, folder / "fine_tune", warmed_up + 1)
     head = {"one", "hidden_1", "activation_1", "logits"}
     assert layers_of(read(folder / "warm_up/validation")) >= head
-    found = read(folder / "fine_tune/validation")
+    events = read(folder / "fine_tune/validation")
     convolutions = {f"block{block}_conv{number}" for block in (4, 5) for number in (1, 2, 3)}
-    pooled = layers_of(found) - head - convolutions - {"block4_pool", "block5_pool"}
+    pooled = layers_of(events) - head - convolutions - {"block4_pool", "block5_pool"}
     assert len(pooled) == 1
     assert "average_pooling" in pooled.pop()
     maps = model.inputs("val").rows().reshape(30, 4, 4, 256)
@@ -142,7 +142,7 @@ def test_a_fine_tuned_network_shows_its_own_layers_and_the_heads(vgg16, tmp_path
         for layer in model.backbone.layers:
             if layer.name.startswith(f"block{number}_"):
                 maps = layer(maps)
-                sparsity = found[f"sparsity/{layer.name}"][len(history["loss"])]
+                sparsity = events[f"sparsity/{layer.name}"][len(history["loss"])]
                 assert sparsity == pytest.approx((maps.numpy() == 0).mean(), abs=1e-3)
 
 
@@ -233,10 +233,10 @@ def test_reduced_precision_and_no_numbers(workspace):
 
     board = tensorboard.Board(Path("state"), "", "activations")
     board.activations(1, network, Held(np.full((4, 8, 8, 3), 100, np.float32), Like(4)))
-    found = read(workspace / "logs/training-state/validation")
-    assert found["activations/dense_1"][1][:, 2].sum() == 4 * 500
-    assert found["activations/logits"][1].sum() == 0
-    assert found["sparsity/logits"][1] == 0
+    events = read(workspace / "logs/training-state/validation")
+    assert events["activations/dense_1"][1][:, 2].sum() == 4 * 500
+    assert events["activations/logits"][1].sum() == 0
+    assert events["sparsity/logits"][1] == 0
 
 
 def test_on_several_devices(tuning):

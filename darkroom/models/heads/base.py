@@ -58,7 +58,7 @@ class Head(ABC):
     counts_votes: ClassVar[bool] = False
 
     def contradiction(self, settings: Any) -> str | None:
-        """What is wrong with keys of `train.head` that are valid only one by one; None if nothing is."""
+        """A contradiction between keys of `train.head` that are valid by themselves; None if there is none."""
         return None
 
     @abstractmethod

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.helpers.project import ROOT
+from tests.helpers.project import ROOT, commit
 
 
 class Mutation(NamedTuple):
@@ -35,7 +35,7 @@ MUTATIONS = [
         "darkroom/models/inputs.py",
         "enumerate(classes)}",
         "enumerate(reversed(classes))}",
-        "tests/models tests/train tests/evaluate",
+        "tests/train/test_batches.py tests/models tests/evaluate/test_evaluate.py",
     ),
     Mutation(
         "pixels are BGR",
@@ -70,35 +70,35 @@ MUTATIONS = [
         "darkroom/images/folders.py",
         'if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)',
         "if path.is_file()",
-        "tests/images tests/split tests/augment tests/extract",
+        "tests/images tests/split",
     ),
     Mutation(
         "pictures that were left out are trained on",
         "darkroom/images/folders.py",
         " if picture.path not in left_out)",
         ")",
-        "tests/images tests/augment tests/extract",
+        "tests/images tests/extract/test_extract.py tests/augment/test_augment.py",
     ),
     Mutation(
         "a head is trained on the validation pictures",
         "darkroom/train/features.py",
         'for part in ("train", "val"))',
         'for part in ("val", "val"))',
-        "tests/train tests/models",
+        "tests/train/test_train.py",
     ),
     Mutation(
         "every split is evaluated on train",
         "darkroom/models/classifier.py",
         "return Features(FEATURES, part, self.spec.layers)",
         'return Features(FEATURES, "train", self.spec.layers)',
-        "tests/evaluate tests/models tests/train",
+        "tests/evaluate/test_evaluate.py",
     ),
     Mutation(
         "cached features get into another order than the pictures",
         "darkroom/extract/feature_cache.py",
         "result[numbers] = features[places]",
         "result[numbers] = features[np.sort(places)]",
-        "tests/extract",
+        "tests/extract/test_feature_cache.py tests/extract/test_extract.py",
     ),
     Mutation(
         "the feature cache's key lacks the image size",
@@ -126,56 +126,56 @@ MUTATIONS = [
         "darkroom/models/classifier.py",
         "Rescaling(1 / self.spec.temperature,",
         "Rescaling(self.spec.temperature,",
-        "tests/models tests/evaluate tests/export",
+        "tests/export/test_export.py tests/inference/test_formats.py",
     ),
     Mutation(
         "the evaluation ignores the temperature",
         "darkroom/evaluate/predictions.py",
         "for temperature in (1, model.spec.temperature)",
         "for temperature in (1, 1)",
-        "tests/evaluate",
+        "tests/evaluate/test_evaluate.py",
     ),
     Mutation(
         "calibration is certain of its labels",
         "darkroom/train/calibration.py",
         "doubt = 1 / (count + 2)",
         "doubt = 0.0",
-        "tests/train",
+        "tests/train/test_calibration.py",
     ),
     Mutation(
         "the worst epoch is kept",
         "darkroom/train/history.py",
         "np.argmin(",
         "np.argmax(",
-        "tests/train",
+        "tests/train/test_history.py",
     ),
     Mutation(
         "patience is an epoch longer",
         "darkroom/train/history.py",
         "waited >= descent.patience",
         "waited > descent.patience",
-        "tests/train",
+        "tests/train/test_history.py tests/train/test_loop.py",
     ),
     Mutation(
         "the best epoch's weights are not saved",
         "darkroom/train/checkpoints.py",
         "if self.keep_all or best == last:",
         "if self.keep_all:",
-        "tests/train",
+        "tests/train/test_checkpoints.py tests/train/test_loop.py",
     ),
     Mutation(
         "a resumed training starts with a new optimizer",
         "darkroom/train/checkpoints.py",
         '_assign(model.optimizer.variables, arrays, "optimizer")',
         "pass",
-        "tests/train tests/faults",
+        "tests/train/test_checkpoints.py tests/train/test_loop.py tests/faults",
     ),
     Mutation(
         "checkpoints are not synced to the disk",
         "darkroom/train/checkpoints.py",
         "os.fsync(stream.fileno())",
         "pass",
-        "tests/train",
+        "tests/train/test_checkpoints.py",
     ),
     Mutation(
         "files are written in place",
@@ -196,28 +196,28 @@ MUTATIONS = [
         "darkroom/train/batches.py",
         "-(-len(inputs) // self.size)",
         "len(inputs) // self.size",
-        "tests/train",
+        "tests/train/test_batches.py",
     ),
     Mutation(
         "pictures and labels of a batch are in different orders",
         "darkroom/train/batches.py",
         "self.inputs.rows(rows), self.one_hot[rows]",
         "self.inputs.rows(rows), self.one_hot[np.sort(rows)]",
-        "tests/train",
+        "tests/train/test_batches.py",
     ),
     Mutation(
         "every pass has the same order",
         "darkroom/train/batches.py",
         'seeds.stream(self.seed, "shuffle", number)',
         'seeds.stream(self.seed, "shuffle")',
-        "tests/train",
+        "tests/train/test_batches.py",
     ),
     Mutation(
         "class weights are the counts of the classes",
         "darkroom/train/params.py",
         "(len(numbers) / (classes * np.bincount(numbers, minlength=classes)))",
         "(np.bincount(numbers, minlength=classes))",
-        "tests/train",
+        "tests/train/test_batches.py tests/train/test_params.py",
     ),
     Mutation(
         "an ordered split holds out one picture more",
@@ -266,14 +266,14 @@ MUTATIONS = [
         "darkroom/augment/transforms.py",
         "-1 if flip and number < 0.5 else 1",
         "-1 if flip and number < 0.0 else 1",
-        "tests/augment",
+        "tests/augment/test_transforms.py",
     ),
     Mutation(
         "augmentation overshoots its target",
         "darkroom/augment/new_pictures.py",
         "range(target - len(paths))",
         "range(target - len(paths) + 1)",
-        "tests/augment",
+        "tests/augment/test_new_pictures.py tests/augment/test_augment.py",
     ),
     Mutation(
         "random streams ignore their names",
@@ -287,70 +287,70 @@ MUTATIONS = [
         "darkroom/backbones/keras_apps.py",
         "+ 0.5) * scale - 0.5",
         "+ 0.5) * scale",
-        "tests/backbones tests/extract",
+        "tests/backbones/test_keras_apps.py",
     ),
     Mutation(
         "the network's pre-processing is skipped",
         "darkroom/backbones/keras_apps.py",
         'return module.preprocess_input(pixels, data_format="channels_last")',
         "return pixels",
-        "tests/backbones tests/extract",
+        "tests/backbones/test_keras_apps.py tests/backbones/test_weights.py",
     ),
     Mutation(
         "Wilson's interval is one of 90 %",
         "darkroom/evaluate/statistics.py",
         'proportion_ci(0.95, method="wilson")',
         'proportion_ci(0.90, method="wilson")',
-        "tests/evaluate tests/commands/test_compare.py",
+        "tests/evaluate/test_statistics.py",
     ),
     Mutation(
         "bootstrap intervals are ones of 90 %",
         "darkroom/evaluate/bootstrap.py",
         "(0.025, 0.975)",
         "(0.05, 0.95)",
-        "tests/evaluate",
+        "tests/evaluate/test_bootstrap.py",
     ),
     Mutation(
         "top-k accuracy counts k + 1 classes",
         "darkroom/evaluate/metrics.py",
         "(rank < k).mean()",
         "(rank <= k).mean()",
-        "tests/evaluate",
+        "tests/evaluate/test_metrics.py",
     ),
     Mutation(
         "Grad-CAM shows what speaks against a class, too",
         "darkroom/evaluate/grad_cam.py",
         "np.maximum(maps @ slopes.mean(axis=(0, 1)), 0)",
         "np.abs(maps @ slopes.mean(axis=(0, 1)))",
-        "tests/evaluate",
+        "tests/evaluate/test_grad_cam.py",
     ),
     Mutation(
         "an export that disagrees with Keras is accepted",
         "darkroom/export/parity.py",
         "if not (same_label >= limits.same_label and near >= limits.near):",
         "if False:",
-        "tests/export",
+        "tests/export/test_parity.py tests/export/test_export.py",
     ),
     Mutation(
         "an export's class names are in another order",
         "darkroom/inference/formats/onnx.py",
         "json.dumps(conversion.classes,",
         "json.dumps(conversion.classes[::-1],",
-        "tests/inference tests/export",
+        "tests/inference/test_formats.py",
     ),
     Mutation(
         "predictions of a batch are in another order",
         "darkroom/inference/predictor.py",
         "for item, result in zip(batch, results, strict=True):",
         "for item, result in zip(batch[::-1], results, strict=True):",
-        "tests/inference tests/commands/test_predict.py",
+        "tests/inference/test_predictor.py",
     ),
     Mutation(
         "errors end with exit code 0",
         "darkroom/pipeline/script.py",
         'sys.exit(f"{name}: {error}")',
         "sys.exit(0)",
-        "tests/pipeline/test_params.py tests/commands",
+        "tests/pipeline/test_params.py tests/commands/test_main.py tests/commands/test_recipe.py",
     ),
     Mutation(
         "unknown keys in params.yaml are accepted",
@@ -378,14 +378,14 @@ MUTATIONS = [
         "darkroom/tracking/runs.py",
         "if held != digest:",
         "if True:",
-        "tests/tracking",
+        "tests/tracking/test_pipeline_log.py tests/tracking/test_runs.py",
     ),
     Mutation(
         "the evaluation of another model is logged",
         "darkroom/tracking/pipeline_log.py",
         "return bool(model == model_sha256(paths.MODELS))",
         "return True",
-        "tests/tracking",
+        "tests/tracking/test_pipeline_log.py tests/tracking/test_runs.py tests/commands/test_track.py",
     ),
     Mutation(
         "a stage's code is missing in dvc.yaml",
@@ -399,7 +399,7 @@ MUTATIONS = [
         "darkroom/models/heads/knn.py",
         "[data.y] * data.weights",
         "[data.y]",
-        "tests/models tests/train",
+        "tests/models/test_heads.py",
     ),
 ]
 
@@ -413,12 +413,8 @@ def copied(folder: Path) -> Path:
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
-    for command in (
-        ["init", "-q"],
-        ["add", "-A"],
-        ["-c", "user.name=T", "-c", "user.email=t@l", "commit", "-qm", "all"],
-    ):
-        subprocess.run(["git", *command], cwd=folder, check=True)
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    commit(folder, "as it is")
     return folder
 
 

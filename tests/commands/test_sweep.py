@@ -132,6 +132,7 @@ def check_recipe(place, head, count):
     assert report["final_val_log_loss"] == best.value
 
 
+@pytest.mark.full
 def test_a_seed_determines_a_sweep_and_the_test_split_is_not_read(place, capsys, monkeypatch):
     """The second time everything of the test split is garbage."""
     monkeypatch.setattr(study, "PEERS", 2)  # so that few trials are enough for some to be pruned

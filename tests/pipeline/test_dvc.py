@@ -157,6 +157,7 @@ def test_all_folds_as_experiments(cheap_copy):
     assert "fold-2" in table
 
 
+@pytest.mark.full
 def test_a_real_experiment_is_recorded_beside_the_first_run(copy):
     """In a temporary folder, which shares the cache of features and MLflow's store with the project."""
     identify(copy)

@@ -29,6 +29,8 @@ SHORT = {"train.epochs": 2, "train.fine_tune.epochs": 1}
 # Name: changes of params.yaml, the stages to run, the least accuracy (chance is 0.1), and what `make test` runs of it:
 # all of it, or a training of few epochs. The features at hand are those of VGG16's block3_pool, flat.
 WHOLE, BRIEF = True, False
+# Modes that `make test` leaves to `make test-full`, since they take a minute each: tests/train has their parts.
+LONG = ("reduced precision", "all", "batch norm", "new pixels", "small_resnet")
 MODES = {
     "dense": ({"train.head.activation": "tanh", "train.head.batch_norm": True}, TRAINED, 0.5, BRIEF),
     "logistic": ({"train.head.type": "logistic", "train.calibration": "none"}, TRAINED, 0.6, BRIEF),
@@ -42,7 +44,7 @@ MODES = {
          "extract.pooling": "max", "train.head.output": "sigmoid"},
         [*STAGES], 0.8, BRIEF,
     ),
-    "block from the cut": ({**FINE, "train.fine_tune.unfreeze": "block4"}, TRAINED, 0.3, WHOLE),
+    "block from the cut": ({**FINE, "train.fine_tune.unfreeze": "block4"}, TRAINED, 0.3, BRIEF),
     "layers from the cut": (
         {**FINE, "train.fine_tune.unfreeze": 2, "extract.layers": ["block5_conv1"], "train.schedule": "cosine"},
         EXTRACTED, 0.3, BRIEF,
@@ -99,8 +101,8 @@ MODES = {
 }  # fmt: skip
 
 
-# Weights of 8 bits move votes of trees and neighbours, and a network trained for seconds is seldom sure: whether nine
-# labels in ten stay then hangs on single pictures. tests/inference/test_formats.py has every head in every format.
+# Weights of 8 bits move votes of trees and neighbours, and a network trained for seconds is seldom sure: there, whether
+# nine labels in ten stay the same depends on single pictures. tests/inference/test_formats.py has such heads in 8 bits.
 NOT_IN_8_BITS = ("k-nn", "tree", "forest", "mini_vggnet")
 
 
@@ -178,7 +180,14 @@ def trimmed(folder, classes, pictures=8):
                     path.unlink()
 
 
-@pytest.mark.parametrize("name", [name for name, mode in MODES.items() if mode[-1] == BRIEF])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.full, pytest.mark.table] if name in LONG else [])
+        for name, mode in MODES.items()
+        if mode[-1] == BRIEF
+    ],
+)
 def test_a_mode_trains(folder, name):
     """A few epochs, so that `make test` has each head, way to fine-tune, network, optimizer and schedule."""
     changes, stages, *_ = MODES[name]

@@ -89,7 +89,7 @@ def test_training_above_the_split_point_equals_training_the_whole_network(vgg16,
 @pytest.mark.parametrize(
     ("name", "unfreeze", "below"),
     [
-        ("MobileNetV2", "block_16", "block_15_add"),
+        pytest.param("MobileNetV2", "block_16", "block_15_add", marks=pytest.mark.full),
         pytest.param("ResNet50", "conv5", "conv4_block6_out", marks=pytest.mark.full),
     ],
 )

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("tensorflow")
 
 
 @pytest.fixture
-def pictures(split, monkeypatch):
+def in_split_project(split, monkeypatch):
     """Work in the split project."""
     monkeypatch.chdir(split)
 
@@ -94,7 +94,7 @@ def test_steps_and_epochs_of_one_length_are_one_training(features):
     assert rarely["val_loss"] == by_epochs["val_loss"][-1:]
 
 
-def test_one_seed_gives_one_network(pictures):
+def test_one_seed_gives_one_network(in_split_project):
     """Changing and mixed pictures included, and with the device named; one that this machine lacks is an error."""
     changing = {"online": {"preset": "tutorial"}, "mixup": 0.2, "cutmix": 0.5}
     networks = []
@@ -112,7 +112,7 @@ def test_one_seed_gives_one_network(pictures):
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
-def test_the_loss_is_scaled_where_gradients_would_be_lost(pictures, monkeypatch, precision):
+def test_the_loss_is_scaled_where_gradients_would_be_lost(in_split_project, monkeypatch, precision):
     """That is in float16; the trained network is kept in float32 in any case."""
     used = []
     fit = keras.Model.fit
@@ -145,7 +145,7 @@ MIRRORED = """
     ("network", "near"),
     [("dense", 1e-5), pytest.param("small_resnet", 2e-3, marks=pytest.mark.full)],
 )
-def test_two_devices_train_what_one_does(pictures, monkeypatch, network, near):
+def test_two_devices_train_what_one_does(in_split_project, monkeypatch, network, near):
     """Half of each batch on each; 90 pictures are three batches of 30. Batch norm is over both halves.
 
     The process logs the device of each operation too.

@@ -105,6 +105,7 @@ def test_curves_histograms_and_sparsity_of_a_network_from_scratch(tuning):
     assert all(list(values) == [1, 2, 3] for values in events.values())
 
 
+@pytest.mark.full
 def test_writing_changes_no_weight_and_a_finished_training_writes_nothing(tuning):
     """All of it, the curves alone, or nothing; and a training that finds its state writes no event again."""
     kinds = ("none", "scalars", "activations")

@@ -84,14 +84,14 @@ MUTATIONS = [
         "darkroom/train/features.py",
         'for part in ("train", "val"))',
         'for part in ("val", "val"))',
-        "tests/train/test_train.py",
+        "tests/train/test_features.py",
     ),
     Mutation(
         "every split is evaluated on train",
         "darkroom/models/classifier.py",
         "return Features(FEATURES, part, self.spec.layers)",
         'return Features(FEATURES, "train", self.spec.layers)',
-        "tests/evaluate/test_evaluate.py",
+        "tests/models/test_classifier.py",
     ),
     Mutation(
         "cached features get into another order than the pictures",

@@ -1,6 +1,8 @@
 """What a training from scratch leaves in its state folder, and what is done with it."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,3 +72,12 @@ def test_the_key_of_a_state_has_everything_that_changes_it(tmp_path, monkeypatch
         assert checkpoints.folder({"epochs": 3}, paths) != key
     (tmp_path / "train/1.png").write_bytes(b"another picture")
     assert checkpoints.folder({"epochs": 3}, paths) != key
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    """Else a machine that stops could leave a state whose weights are lost."""
+    events = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: events.append("synced"))
+    monkeypatch.setattr(Path, "replace", lambda partial, target: events.append("renamed"))
+    checkpoints._write(tmp_path / "epoch-0001.npz", {"model-0": np.zeros(3)})
+    assert events == ["synced", "renamed"]

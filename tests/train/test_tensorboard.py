@@ -20,6 +20,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from darkroom.core import runtime
+from darkroom.core.files import natural_key
 from darkroom.images.folders import listed
 from darkroom.models import networks
 from darkroom.models.inputs import Held, Pictures
@@ -61,9 +62,14 @@ def read(folder):
     }
 
 
+def event_files(folder):
+    """In the order in which they were begun: their names end with a number."""
+    return sorted(folder.iterdir(), key=lambda path: natural_key(path.name))
+
+
 def written(folder):
     """How often a value of a tag was written for an epoch, in all event files of a folder."""
-    files = [event for path in sorted(folder.iterdir()) for event in EventFileLoader(str(path)).Load()]
+    files = [event for path in event_files(folder) for event in EventFileLoader(str(path)).Load()]
     return Counter((value.tag, event.step) for event in files for value in event.summary.value)
 
 

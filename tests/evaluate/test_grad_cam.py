@@ -184,3 +184,10 @@ def test_an_overlay_is_red_where_it_is_hot():
     assert cold[2] > cold[0]
     assert warm[1] > max(cold[1], hot[1])
     assert hot[0] > hot[2]
+
+
+def test_what_speaks_against_a_class_stays_cold(monkeypatch):
+    maps = np.array([[[1.0], [-2.0]], [[0.0], [0.5]]], np.float32)
+    monkeypatch.setattr(Explainer, "gradient", lambda *_: (maps, np.ones_like(maps)))
+    heat = Explainer.heat(object.__new__(Explainer), np.zeros((2, 2, 3), np.uint8), 0)
+    assert heat.tolist() == [[1.0, 0.0], [0.0, 0.5]]

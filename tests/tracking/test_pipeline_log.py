@@ -66,3 +66,12 @@ def test_no_version_is_described_by_the_evaluation_of_another_model(pulled):
         pipeline_log.log_export("fashion")
     assert runs(pulled)[0].data.metrics["export_bytes_onnx"] > 0
     assert not mlflow.MlflowClient().search_registered_models()
+
+
+def test_an_evaluation_of_another_model_is_refused(workspace):
+    for folder in ("models", "reports"):
+        (workspace / folder).mkdir()
+    (workspace / "models/model.json").write_text("{}\n")
+    (workspace / "reports/metrics.json").write_text('{"model_sha256": "another"}\n')
+    with pytest.raises(pipeline_log.OtherModelError, match="belongs to another model"):
+        pipeline_log.log_evaluation()

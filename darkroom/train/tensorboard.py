@@ -76,7 +76,8 @@ class Board:
         steps: dict[str, int] = {}
         if (self.folder / "validation").exists():
             events = EventAccumulator(str(self.folder / "validation")).Reload()
-            steps = {tag: events.Tensors(tag)[-1].step for tag in events.Tags()["tensors"]}
+            # Files are read in the order of their names, which need not be that of their epochs.
+            steps = {tag: max(event.step for event in events.Tensors(tag)) for tag in events.Tags()["tensors"]}
         layers = [step for tag, step in steps.items() if tag.startswith("sparsity/")]
         return {"curves": steps.get("epoch_loss", 0), "layers": min(layers, default=0)}
 

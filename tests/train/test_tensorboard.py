@@ -20,7 +20,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from darkroom.core import runtime
-from darkroom.core.files import natural_key
 from darkroom.images.folders import listed
 from darkroom.models import networks
 from darkroom.models.inputs import Held, Pictures
@@ -57,19 +56,17 @@ def read(folder):
     """Tag to {epoch: value} of the event files in a folder; a value is a number, or rows of left, right, count."""
     events = EventAccumulator(str(folder), size_guidance={"tensors": 0}).Reload()
     return {
-        tag: {event.step: tf.make_ndarray(event.tensor_proto) for event in events.Tensors(tag)}
+        tag: {
+            event.step: tf.make_ndarray(event.tensor_proto)
+            for event in sorted(events.Tensors(tag), key=lambda event: event.step)
+        }
         for tag in events.Tags()["tensors"]
     }
 
 
-def event_files(folder):
-    """In the order in which they were begun: their names end with a number."""
-    return sorted(folder.iterdir(), key=lambda path: natural_key(path.name))
-
-
 def written(folder):
     """How often a value of a tag was written for an epoch, in all event files of a folder."""
-    files = [event for path in event_files(folder) for event in EventFileLoader(str(path)).Load()]
+    files = [event for path in folder.iterdir() for event in EventFileLoader(str(path)).Load()]
     return Counter((value.tag, event.step) for event in files for value in event.summary.value)
 
 
@@ -180,7 +177,18 @@ def test_a_resumed_training_writes_only_what_is_missing(workspace):
         curves_are(epochs.write(4 - resumed, resumed=2), folder)
     history = epochs.write(4, resumed=1)
     curves_are(history, folder)
-    assert [step for tag, step in written(folder / "validation") if tag == "sparsity/logits"] == [1, 2, 3, 4]
+    assert sorted(step for tag, step in written(folder / "validation") if tag == "sparsity/logits") == [1, 2, 3, 4]
+
+
+def test_the_order_of_the_files_does_not_matter(workspace):
+    """TensorBoard reads them by name, and a name begins with a clock that may have been set back."""
+    epochs, folder = Epochs(), workspace / "logs/training-state"
+    for last, name in ((2, "events.out.tfevents.2"), (3, "events.out.tfevents.1")):
+        epochs.write(last, resumed=last - 1)
+        for part in ("train", "validation"):
+            (path,) = (path for path in (folder / part).iterdir() if len(path.name) > len(name))
+            path.rename(path.with_name(name))
+    curves_are(epochs.write(4, resumed=2), folder)
 
 
 def test_a_curve_that_was_cut_off_or_deleted_is_completed(workspace):

@@ -18,7 +18,6 @@ from darkroom.core.terminal import silent
 # in the batch. This must be set before anything imports TensorFlow.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
-
 # Keras imports these if they are installed, for wrappers that Darkroom does not use: a quarter of the import's time.
 UNUSED_BY_KERAS = ("matplotlib", "pandas", "sklearn")
 

@@ -52,7 +52,7 @@ WRONG = [
     ("train.network", "lenet", "train.network is 'lenet', but should be 'dense', 'fashion_cnn', 'mini_vggnet', "),
     ("train.keep", 0, "train.keep is 0, but should be 'best' or 'last' or should be greater than or equal to 1"),
     ("train.keep", 7, "train: keep 7 needs checkpoints: all"),
-    ("train.steps", 10, "train: steps 10 must be a multiple of validate_every, not None"),
+    ("train.steps", 10, "train: steps needs validate_every, the number of steps between two validations"),
     ("train.device", "gpu", "train.device is 'gpu', but should match pattern"),
     (
         "train.precision",

@@ -7,8 +7,8 @@ from tests.helpers.training import head_params, scratch_params
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"steps": 10}, "steps 10 must be a multiple of validate_every, not None"),
-        ({"steps": 10, "validate_every": 4}, "steps 10 must be a multiple of validate_every, not 4"),
+        ({"steps": 10}, "steps needs validate_every"),
+        ({"steps": 10, "validate_every": 4}, "steps 10 must be a multiple of validate_every, 4"),
         ({"keep": 3}, "keep 3 needs checkpoints: all"),
         ({"keep": 4, "checkpoints": "all"}, "keep 4 is an epoch after the last one, 3"),
         ({"mode": "fine_tune", "steps": 4, "validate_every": 2}, "steps is for modes head and scratch"),

@@ -35,8 +35,12 @@ experiments: .venv/installed  ## a table of DVC's experiments, and what differs 
 page: .venv/installed  ## try the exported model in a browser
 	@python -m darkroom page
 
-# Two test processes share two cores: with more threads OpenBLAS would spend a third of the time waiting.
+# Two test processes share two cores: with more threads OpenBLAS would spend a third of the time waiting. And glibc
+# keeps the memory that TensorFlow frees: to get it from the kernel again and again took a tenth of the time.
 test test-full: export OPENBLAS_NUM_THREADS = 1
+test test-full: export MALLOC_TOP_PAD_ = 67108864
+test test-full: export MALLOC_TRIM_THRESHOLD_ = 4294967296
+test test-full: export MALLOC_MMAP_THRESHOLD_ = 33554432
 test: MARK = not full and not gpu
 test: .venv/installed-dev lint  ## linter, types, and the tests that need no service and little time
 	python -m pytest -n 2 --dist worksteal -m "$(MARK)"

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("tensorflow")
 def unbalanced(workspace, fashion):
     """Training pictures of three classes: 20, 7 and 3."""
     for label, count in (("Bag", 20), ("Coat", 7), ("Dress", 3)):
-        for path in sorted((fashion[0] / "train" / label).iterdir())[:count]:
+        for path in sorted((fashion / "train" / label).iterdir())[:count]:
             (workspace / "data/split/train" / label).mkdir(parents=True, exist_ok=True)
             shutil.copy(path, workspace / "data/split/train" / label)
     return workspace

@@ -1,7 +1,6 @@
 """The advice: the four cases of the rule of thumb, and that its command is one that DVC and the params accept."""
 
 import re
-import shutil
 
 import pytest
 
@@ -9,7 +8,7 @@ from darkroom.commands import advise
 from darkroom.core.model_spec import BackboneSpec
 from darkroom.core.params import flat, overlay
 from darkroom.pipeline import params, recipes
-from tests.helpers.project import ROOT, identify, run
+from tests.helpers.project import ROOT, copy_project, identify, run, set_params
 
 VGG16 = BackboneSpec(backbone="VGG16", weights="imagenet", image_size=(224, 224), layers=("block5_pool",))
 SHOWN = flat(params.load(ROOT / "params.yaml"))
@@ -110,8 +109,9 @@ def test_the_features_of_the_project_are_measured(project, monkeypatch, capsys, 
 @pytest.mark.full
 def test_its_command_runs(project, tmp_path):
     copy = tmp_path / "copy"
-    shutil.copytree(project, copy, symlinks=True)
+    copy_project(project, copy)
     identify(copy)
+    set_params(copy, {"evaluate.grad_cam": 0, "evaluate.label_issues": 0, "export.formats": ["onnx"]})
     output = run("make", "-s", "-o", ".venv/installed", "advise", cwd=copy).stdout
     run("bash", "-c", output.strip().splitlines()[-1], cwd=copy)
     content = params.load(copy / "params.yaml")

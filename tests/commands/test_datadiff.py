@@ -19,7 +19,7 @@ from darkroom.core.files import read_csv
 from darkroom.core.hashing import folder_md5
 from darkroom.core.params import read_yaml
 from tests.helpers.pictures import save
-from tests.helpers.project import commit, identify, run, set_params
+from tests.helpers.project import commit, copy_project, identify, run, set_params
 from tests.helpers.tracking import runs
 
 VERSIONS = st.lists(
@@ -268,7 +268,7 @@ def test_outside_a_repository(tmp_path, monkeypatch):
 def test_all_who_name_the_data_agree(project, tmp_path):
     """One picture more and one relabelled, by DVC, datadiff, the model card and MLflow."""
     folder = tmp_path / "copy"
-    shutil.copytree(project, folder, symlinks=True)
+    copy_project(project, folder)
     coats = sorted((folder / "data/incoming/Coat").iterdir())
     coats[0].rename(folder / "data/incoming/Bag" / coats[0].name)
     save(folder / "data/incoming/Coat/another.png", np.full((28, 28, 3), 90, "uint8"))
@@ -295,6 +295,6 @@ def test_all_who_name_the_data_agree(project, tmp_path):
     for stage, name in (("download", "raw"), ("split", "split")):
         md5 = next(out["md5"] for out in locked[stage]["outs"] if out["path"] == f"data/{name}")
         assert md5 in output
-        assert f"data/{name} `{md5}`" in card
+        assert f"`{md5}` for data/{name}" in card
         assert tags[f"data.{name}.md5"] == md5
     assert f"git log -S {md5} dvc.lock" in card

@@ -36,7 +36,7 @@ def built(fashion, tensorflow, tmp_path_factory):
     folder = tmp_path_factory.mktemp("built")
     for name in ("reports", "exports"):
         (folder / name).mkdir()
-    model = trained(fashion[0] / "train")
+    model = trained(fashion / "train")
     model.save(folder / "models")
     Conversion(model.whole(), CLASSES).write(formats.FORMATS["onnx"], folder / "exports")
     (folder / "reports/export.json").write_text(json.dumps({"model_sha256": model_sha256(folder / "models")}))
@@ -55,7 +55,7 @@ def client(built):
 
 @pytest.fixture
 def sandal(fashion):
-    return sorted((fashion[0] / "test/Sandal").iterdir())[0]
+    return sorted((fashion / "test/Sandal").iterdir())[0]
 
 
 def picture(url):
@@ -277,7 +277,7 @@ def test_a_browser_shows_it(copied, fashion, tmp_path, window):
     from playwright.sync_api import expect
 
     def real(label):
-        return sorted((fashion[0] / "test" / label).iterdir())[0]
+        return sorted((fashion / "test" / label).iterdir())[0]
 
     def result(label):
         expect(tab.locator("#label")).to_have_text(label)

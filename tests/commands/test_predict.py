@@ -33,7 +33,7 @@ def exports(fashion, tensorflow, tmp_path_factory):
     from tests.helpers.small_model import trained
 
     folder = tmp_path_factory.mktemp("exports")
-    conversion = Conversion(trained(fashion[0] / "train").whole(), CLASSES)
+    conversion = Conversion(trained(fashion / "train").whole(), CLASSES)
     for name in KINDS:
         conversion.write(FORMATS[name], folder)
     return folder
@@ -42,7 +42,7 @@ def exports(fashion, tensorflow, tmp_path_factory):
 @pytest.fixture
 def album(tmp_path, fashion):
     """Real pictures of several sizes and kinds, and what a folder has besides them."""
-    chosen = [path for label in CLASSES for path in sorted((fashion[0] / "test" / label).iterdir())[:4]]
+    chosen = [path for label in CLASSES for path in sorted((fashion / "test" / label).iterdir())[:4]]
     for number, path in enumerate(chosen, start=1):
         image = Image.open(path)
         if number % 3 == 0:

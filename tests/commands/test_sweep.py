@@ -237,7 +237,7 @@ def test_a_killed_sweep_resumes_as_if_it_had_not_been_killed(place):
 
 def test_an_interrupted_sweep_resumes_as_if_it_had_not_been_interrupted(place, capsys, monkeypatch):
     """As by Ctrl-C in a trial, twice."""
-    evaluate = command.evaluate
+    heads, evaluate = "knn,logistic", command.evaluate
     for number in (1, 3):
 
         def interrupted(trial, *arguments, at=number):
@@ -247,16 +247,16 @@ def test_an_interrupted_sweep_resumes_as_if_it_had_not_been_interrupted(place, c
 
         monkeypatch.setattr(command, "evaluate", interrupted)
         with contextlib.suppress(KeyboardInterrupt):
-            sweep(5)
+            sweep(5, heads)
         gc.collect()  # as at the end of a process, the sweep's locks are released
         assert runs(place, "sweep")[0].info.status == "KILLED"
         assert not Path("recipes/mine.yaml").exists()
     monkeypatch.setattr(command, "evaluate", evaluate)
     done = int(re.findall(r"sweep: stopped after (\d) trials, which are kept.", capsys.readouterr().out)[-1])
     assert done == len(outcomes(place)) == 2
-    sweep(done)
+    sweep(done, heads)
     assert f"the best of {done} trials" in Path("recipes/mine.yaml").read_text()
-    sweep(5)
+    sweep(5, heads)
     again, recipe = outcomes(place), Path("recipes/mine.yaml").read_bytes()
     assert [trial.state for trial in trials(place)].count(TrialState.FAIL) == 2
 
@@ -269,7 +269,7 @@ def test_an_interrupted_sweep_resumes_as_if_it_had_not_been_interrupted(place, c
     assert [child.info.status for child in children].count("FAILED") == 2
     assert parent.data.metrics["trials_fail"] == 2
     forget()
-    sweep(5)
+    sweep(5, heads)
     assert outcomes(place) == again
     assert Path("recipes/mine.yaml").read_bytes() == recipe
 

@@ -77,7 +77,7 @@ def test_measures_agree_with_cleanvisions_own_search(fashion):
     """The same pictures through CleanVision's command; these are small, so nothing is reduced."""
     from cleanvision import Imagelab
 
-    paths = sorted((fashion[0] / "test/Bag").iterdir())[:100]
+    paths = sorted((fashion / "test/Bag").iterdir())[:100]
     lab = Imagelab(filepaths=[str(path) for path in paths], verbose=False)
     lab.find_issues({name: {} for name in inspection.ISSUES}, n_jobs=1, verbose=False)
     issues = inspection.issues(inspection.measure(paths))

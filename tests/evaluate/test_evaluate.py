@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 import subprocess
 import sys
 
@@ -21,7 +20,7 @@ from darkroom.export import model_card
 from darkroom.models.classifier import Classifier
 from darkroom.tracking import pipeline_log, run_text, tags
 from tests.helpers.evaluation import EVALUATIONS, evaluated
-from tests.helpers.project import ROOT, inside, run, without
+from tests.helpers.project import ROOT, copy_project, inside, run, without
 
 FORMAT = {"pictures": 9, "same_label": 1.0, "within": 1e-4, "accuracy": 0.5, "keras_accuracy": 0.5, "bytes": 1}
 
@@ -182,7 +181,7 @@ def test_the_outputs_agree_with_each_other(project):
 @pytest.mark.full
 def test_the_stage_writes_the_same_bytes_again(project, tmp_path):
     copy = tmp_path / "copy"
-    shutil.copytree(project, copy, symlinks=True)
+    copy_project(project, copy)
     run("dvc", "repro", "-f", "-s", "evaluate", cwd=copy)
     for path in sorted((project / "reports").rglob("*")):
         if path.is_file():

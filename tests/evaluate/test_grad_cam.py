@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("tensorflow")
 def few(fashion, tmp_path_factory):
     """A split project as the current folder: of each of three classes 12 pictures in train, 4 in val, 1 in test."""
     folder = tmp_path_factory.mktemp("few")
-    write_splits(folder, fashion[0] / "train", 12, 4, 1)
+    write_splits(folder, fashion / "train", 12, 4, 1)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         yield folder
@@ -80,7 +80,7 @@ def test_heat_lies_where_the_object_is(few, fashion, tmp_path, monkeypatch):
     for number, (path, _) in enumerate(listed("train") + listed("val") + listed("test")):
         Image.fromarray(in_a_corner(decode(path), number % 4)).save(path)
     backbone = extracted(image_size=[64, 64], pooling="avg")
-    bags = [decode(path) for path in sorted((fashion[0] / "train/Bag").iterdir())[50:54]]
+    bags = [decode(path) for path in sorted((fashion / "train/Bag").iterdir())[50:54]]
     for kind in ("logistic", "dense"):
         explainer, inside = Explainer(head_on_features(kind, backbone)), []
         for number, pixels in enumerate(bags):

@@ -25,8 +25,8 @@ PLACES = [("train", "Sandal"), ("val", "Coat"), ("test", "Sandal"), ("test", "Co
 def mislabelled(fashion, tmp_path_factory):
     """A split project as the current folder, with four bags among sandals and coats: `(path, split, label)` of each."""
     folder, issues = tmp_path_factory.mktemp("mislabelled"), []
-    write_splits(folder, fashion[0] / "train")
-    bags = sorted((fashion[0] / "train/Bag").iterdir())
+    write_splits(folder, fashion / "train")
+    bags = sorted((fashion / "train/Bag").iterdir())
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for place, (part, label) in zip(BAGS, PLACES, strict=True):
@@ -78,7 +78,7 @@ def test_near_duplicates_do_not_vouch_for_each_other(mislabelled, fashion, tmp_p
     monkeypatch.chdir(tmp_path)
     for path, _, _ in mislabelled:
         Path(path).unlink()
-    pixels = np.asarray(Image.open(sorted((fashion[0] / "train/Bag").iterdir())[50]))
+    pixels = np.asarray(Image.open(sorted((fashion / "train/Bag").iterdir())[50]))
     twins = [f"data/split/{part}/Sandal/{part}_{number}.png" for part in PARTS for number in range(4)]
     for number, path in enumerate(twins):
         Image.fromarray((pixels * (1 - 0.005 * number)).astype(np.uint8)).save(path)

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tests.helpers import trainings
-from tests.helpers.project import repro, run, set_param, set_params
+from tests.helpers.project import copy_project, repro, run, set_param, set_params
 
 MODES = {  # epochs in all, and what makes the mode; stopping, rate and best epoch have to be remembered
     "head": (10, {"train.schedule": "plateau", "train.plateau_patience": 1, "train.learning_rate": 0.01}),
@@ -49,7 +49,7 @@ MODES = {  # epochs in all, and what makes the mode; stopping, rate and best epo
 def copy(project, tmp_path):
     """A clone of the small project that has run, without what a training leaves."""
     folder = tmp_path / "copy"
-    shutil.copytree(project, folder, symlinks=True)
+    copy_project(project, folder)
     forget(folder)
     set_param(folder, "train.epochs", 10)
     return folder
@@ -81,7 +81,7 @@ def test_a_killed_head_resumes(copy):
 @pytest.mark.full
 @pytest.mark.parametrize("mode", MODES)
 def test_any_killed_training_resumes(copy, mode):
-    resumes(copy, mode, kills=4)
+    resumes(copy, mode, kills=3)
 
 
 def resumes(folder, mode, kills):
@@ -140,7 +140,9 @@ def killed(folder, command, epochs, delay):
 @pytest.mark.full
 def test_a_killed_repro_resumes(copy):
     """DVC and all that it started are killed in the middle of a training; `dvc repro` then finishes it."""
-    set_params(copy, MODES["scratch"][1] | {"export.check_pictures": 5})
+    small = {"train.mode": "scratch", "train.network": "fashion_cnn", "train.scratch.image_size": [28, 28]}
+    small |= {"evaluate.grad_cam": 0, "evaluate.label_issues": 0, "export.formats": ["onnx"]}
+    set_params(copy, small | {"train.patience": None, "export.check_pictures": 5})
     assert repro(copy) == ["train", "evaluate", "export"]
     expected = outputs(copy), yaml.safe_load((copy / "dvc.lock").read_text())["stages"]["train"]
     forget(copy)
@@ -148,7 +150,7 @@ def test_a_killed_repro_resumes(copy):
     shutil.rmtree(copy / ".dvc/cache/runs")
     killed(copy, ["dvc", "repro"], 4, 0.1)
     again = run("dvc", "repro", cwd=copy).stdout
-    assert re.search(r"train: resuming after epoch [34] of 10", again)
+    assert re.search(r"train: resuming after epoch [3-9] of 10", again)
     assert (outputs(copy), yaml.safe_load((copy / "dvc.lock").read_text())["stages"]["train"]) == expected
 
 
@@ -157,7 +159,7 @@ def test_two_at_the_same_time_train_once(copy):
     """The second waits for the first, and then has nothing to train."""
     set_params(copy, {"train.mode": "scratch", "train.network": "fashion_cnn"})
     other = copy.parent / "other"
-    shutil.copytree(copy, other, symlinks=True)
+    copy_project(copy, other)
     shutil.rmtree(other / ".cache")
     (other / ".cache").symlink_to(copy / ".cache")
     command = [sys.executable, "-m", "stages.train"]

@@ -3,7 +3,6 @@
 import contextlib
 import multiprocessing
 import os
-import shutil
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +10,7 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
-from tests.helpers.project import without
+from tests.helpers.project import copy_project, without
 
 IMPORTS = ["mlflow", "pandas", "darkroom.tracking.live_run", "darkroom.tracking.pipeline_log"]
 
@@ -45,7 +44,7 @@ def queued(project: Path, count: int) -> list[Path]:
     """Copy a project into workspaces as DVC's queue makes them, which share its cache and its MLflow store."""
     folders = [project / f".dvc/tmp/exps/standalone/{number}" for number in range(count)]
     for folder in folders:
-        shutil.copytree(project, folder, ignore=without(project, ".dvc", ".git", "exports", "mlflow.db"), symlinks=True)
+        copy_project(project, folder, without(project, ".dvc", ".git", "exports", "mlflow.db"))
     return folders
 
 

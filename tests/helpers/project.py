@@ -126,12 +126,24 @@ def without(root: Path, *names: str) -> Callable[[str, list[str]], list[str]]:
     return lambda folder, entries: [name for name in entries if Path(folder) / name in left]
 
 
+def copy_project(source: Path, target: Path, ignored: Any = None) -> Path:
+    """Copy a project; large files, such as weights, become hard links: stages replace files and do not edit them."""
+
+    def link_or_copy(file: str, copy: str) -> str:
+        if file.endswith(".db") or Path(file).stat().st_size < 2**22:
+            return shutil.copy2(file, copy)
+        os.link(file, copy)
+        return copy
+
+    return shutil.copytree(source, target, symlinks=True, ignore=ignored, copy_function=link_or_copy)
+
+
 @contextlib.contextmanager
 def inside(project: Path, folder: Path, ignored: Any = None) -> Iterator[Path]:
     """Work in a copy of a project, with its own MLflow store."""
     import mlflow
 
-    shutil.copytree(project, folder, symlinks=True, ignore=ignored)
+    copy_project(project, folder, ignored)
     if not (folder / "mlflow.db").exists():
         new_store(folder / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:

@@ -141,9 +141,15 @@ def batches(pixels):
         yield np.stack([np.asarray(Image.fromarray(picture).resize((width, height))) for picture in pixels[:count]])
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if model[2] else pytest.mark.full) for name, model in MODELS.items()]
-)
+LONG = ("ResNet50", "InceptionV3", "Xception", "ConvNeXtTiny")
+
+
+def marks(name):
+    """A row that takes seconds is for `make test`."""
+    return [*([] if MODELS[name][2] else [pytest.mark.full]), *([pytest.mark.table] if name in LONG else [])]
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in MODELS])
 def test_every_format_agrees_with_keras(some, tmp_path, name):
     make, kinds, _ = MODELS[name]
     whole, classes = make(some)
@@ -230,6 +236,7 @@ def test_onnx_and_litert_are_loaded_silently_and_without_tensorflow(small):
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
+@pytest.mark.full
 def test_another_process_writes_the_same_bytes(tmp_path):
     """Python orders sets differently in each process; Keras' files would hold the date, TensorFlow's a random id."""
     code = (

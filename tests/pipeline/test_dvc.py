@@ -51,9 +51,7 @@ def test_a_change_reruns_the_stage_and_what_follows_and_nothing_else(cheap_copy)
     for key, value, stages in (
         ("tracking.experiment", "another", []),
         ("export.check_pictures", 10, ["export"]),
-        ("train.head.dropout", 0.4, ["train", "evaluate", "export"]),
         ("extract.layers", ["block3_pool"], ["extract", "train", "evaluate", "export"]),
-        ("base.seed", 7, list(STAGES)),
     ):
         set_param(cheap_copy, key, value)
         assert repro(cheap_copy) == stages, key
@@ -90,7 +88,7 @@ def test_nothing_runs_twice(cheap_copy):
 def test_a_run_leaves_nothing_for_git_but_the_lock(cheap_copy):
     """No picture, weight, run or report is ever offered to git."""
     set_param(cheap_copy, "base.seed", 7)
-    repro(cheap_copy)
+    assert repro(cheap_copy) == list(STAGES)
     changed = run("git", "status", "--porcelain", "--untracked-files=all", cwd=cheap_copy).stdout.split()
     assert changed == ["M", "dvc.lock", "M", "params.yaml"]
     tracked = run("git", "ls-files", cwd=cheap_copy).stdout.splitlines()

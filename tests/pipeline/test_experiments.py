@@ -9,7 +9,7 @@ import mlflow
 import pytest
 
 from darkroom.core.files import read_csv
-from tests.helpers.project import ROOT, commit, identify, repro, run
+from tests.helpers.project import ROOT, commit, copy_project, identify, repro, run
 
 pytestmark = pytest.mark.full
 
@@ -68,7 +68,7 @@ def table(folder, *arguments) -> list[dict[str, str]]:
 
 def test_a_queue_of_real_trainings_has_every_run_in_mlflow_once(project, tmp_path):
     """Two at the same time, which share MLflow's store and the cache of features."""
-    folder = shutil.copytree(project, tmp_path / "copy", symlinks=True)
+    folder = copy_project(project, tmp_path / "copy")
     identify(folder)
     names = ["grid-1", "grid-2"]
     grid = command("dvc exp run --queue -n grid").replace("0.1,0.3,0.5", "0.1")
@@ -133,7 +133,7 @@ def test_an_experiment_goes_to_a_colleague_who_computes_nothing(copy, queued, tm
 
 def test_pictures_missing_in_a_temporary_folder_are_named(project, tmp_path):
     """Pictures that neither git nor DVC tracks do not reach a worker's folder."""
-    folder = shutil.copytree(project, tmp_path / "copy", symlinks=True)
+    folder = copy_project(project, tmp_path / "copy")
     identify(folder)
     result = run("dvc", "exp", "run", "--temp", "-n", "lacking", "-S", "train.epochs=2", cwd=folder, check=False)
     assert result.returncode != 0

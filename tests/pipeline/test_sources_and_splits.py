@@ -42,7 +42,7 @@ STAGES = ("download", "split", "augment")
 @pytest.fixture(scope="module")
 def chosen(fashion):
     """Part to class to real pictures: 24, 40 and 40 for training, 6 of each class as an official val and test."""
-    train, test = ({label: sorted((fashion[0] / part / label).iterdir()) for label in CLASSES} for part in PARTS[::2])
+    train, test = ({label: sorted((fashion / part / label).iterdir()) for label in CLASSES} for part in PARTS[::2])
     return {
         "train": {label: paths[: 24 if label == "Bag" else 40] for label, paths in train.items()},
         "val": {label: paths[40:46] for label, paths in train.items()},

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +16,7 @@ from darkroom.images.decode import decode
 from darkroom.inference import formats
 from darkroom.tracking.store import connect
 from tests.helpers.processes import queued, together
-from tests.helpers.project import repro, run, set_param, set_params
+from tests.helpers.project import copy_project, repro, run, set_param, set_params, without
 from tests.helpers.servers import MEMBER, Team, free_port, team, wait
 from tests.helpers.tracking import check_epochs, log_many_epochs
 
@@ -79,7 +78,7 @@ def history(folder: Path) -> dict[int, float]:
 def copy(project, tmp_path):
     """The small project after its first run, for a test to train in."""
     folder = tmp_path / "copy"
-    shutil.copytree(project, folder, symlinks=True, ignore=shutil.ignore_patterns("mlflow.db", "mlartifacts"))
+    copy_project(project, folder, without(project, "mlflow.db", "mlartifacts"))
     set_param(folder, "tracking.experiment", tmp_path.name)  # each test has its own
     return folder
 

@@ -21,7 +21,7 @@ def split(tmp_path_factory, fashion):
     folder = tmp_path_factory.mktemp("split")
     shutil.copy(ROOT / "params.yaml", folder)
     for label in CLASSES:
-        files = sorted((fashion[0] / "train" / label).iterdir())
+        files = sorted((fashion / "train" / label).iterdir())
         for part, chosen in (("train", files[:30]), ("val", files[30:40]), ("test", files[40:50])):
             (folder / "data/split" / part / label).mkdir(parents=True)
             for path in chosen:

@@ -29,7 +29,7 @@ def weights_of(network):
     return {layer.name: layer.get_weights() for layer in network.layers if layer.weights}
 
 
-@pytest.mark.parametrize("optimizer", [pytest.param("sgd", marks=pytest.mark.full), "adam"])
+@pytest.mark.parametrize("optimizer", [pytest.param("sgd", marks=[pytest.mark.full, pytest.mark.table]), "adam"])
 def test_training_above_the_split_point_equals_training_the_whole_network(vgg16, tmp_path, monkeypatch, optimizer):
     """Against Keras' own VGG16 from the pixels, frozen below: the same batches, the same first weights."""
     first = []
@@ -90,7 +90,7 @@ def test_training_above_the_split_point_equals_training_the_whole_network(vgg16,
     ("name", "unfreeze", "below"),
     [
         pytest.param("MobileNetV2", "block_16", "block_15_add", marks=pytest.mark.full),
-        pytest.param("ResNet50", "conv5", "conv4_block6_out", marks=pytest.mark.full),
+        pytest.param("ResNet50", "conv5", "conv4_block6_out", marks=[pytest.mark.full, pytest.mark.table]),
     ],
 )
 def test_with_batch_norm_the_two_are_equal_too(tuning, monkeypatch, name, unfreeze, below):
@@ -147,12 +147,11 @@ KINDS = {
     "mixed": ({"mixup": 0.2, "cutmix": 1.0}, {"layers": ["block5_pool"], "pooling": "avg"}, ()),
     "reduced precision": ({}, {}, ("block3_pool",)),
 }
-QUICK = ("a block above the split point", "new pixels")
+MARKS = dict.fromkeys(KINDS, (pytest.mark.full, pytest.mark.table))
+MARKS |= {"a block above the split point": (), "another top": (pytest.mark.full,), "new pixels": (pytest.mark.full,)}
 
 
-@pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=[] if kind in QUICK else pytest.mark.full) for kind in KINDS]
-)
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=marks) for kind, marks in MARKS.items()])
 def test_a_saved_model_agrees_from_features_and_from_pixels(vgg16, tmp_path, kind):
     """Every kind learns; the model that is loaded from disk gives the same both ways, and is that of its best epoch."""
     settings, section, layers = KINDS[kind]

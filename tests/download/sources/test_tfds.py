@@ -4,7 +4,8 @@ import pytest
 from darkroom.core.errors import UserError
 from darkroom.download import tfds_mirror
 from darkroom.images.decode import decode
-from tests.helpers.pictures import FASHION
+from stages import download
+from tests.helpers.pictures import FASHION, download_params
 from tests.helpers.source_files import files_of, write_tfds
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
@@ -13,21 +14,29 @@ CLASSES = {
 }  # fmt: skip
 
 
-def test_fashion_mnist_comes_whole_with_its_official_test(fashion):
-    folder, report = fashion
+def test_a_set_comes_with_its_official_test(fashion):
+    for part, count in (("train", 600), ("test", 2_500)):
+        assert {path.name for path in (fashion / part).iterdir()} == CLASSES
+        assert len(list((fashion / part).rglob("*.png"))) == count
+    assert not (fashion / "val").exists()
+    assert decode(next((fashion / "test" / "Bag").iterdir())).shape == (28, 28, 3)
+
+
+@pytest.mark.full
+def test_fashion_mnist_comes_whole(tmp_path):
+    folder, params = tmp_path / "raw", download_params(source="tfds", name=FASHION, limit_per_class=60)
+    report = download.collect(files_of("tfds", name=FASHION), folder, params, seed=42)
     assert report["kept"] == report["found"] == 10 * 60 + 10_000
     assert report["beyond_limit_per_class"] == 60_000 - 10 * 60
     assert report["dropped"] == []
     assert set(report["classes"]) == CLASSES
     assert {label: len(list((folder / "test" / label).iterdir())) for label in CLASSES} == dict.fromkeys(CLASSES, 1000)
-    assert not (folder / "val").exists()
-    assert decode(next((folder / "test" / "Bag").iterdir())).shape == (28, 28, 3)
 
 
 def test_a_class_looks_like_its_name(fashion):
     """The outer columns of trousers are empty; those of ankle boots are not."""
-    trousers = [decode(path).mean(axis=(0, 2)) for path in (fashion[0] / "train" / "Trouser").iterdir()]
-    boots = [decode(path).mean(axis=(0, 2)) for path in (fashion[0] / "train" / "Ankle_boot").iterdir()]
+    trousers = [decode(path).mean(axis=(0, 2)) for path in (fashion / "train" / "Trouser").iterdir()]
+    boots = [decode(path).mean(axis=(0, 2)) for path in (fashion / "train" / "Ankle_boot").iterdir()]
     assert np.mean(trousers, axis=0)[[0, 1, 26, 27]].max() < 15 < np.mean(boots, axis=0)[[1, 26]].min()
 
 

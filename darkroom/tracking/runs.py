@@ -31,11 +31,11 @@ def add_once(tag: str, files: list[Path], add: Callable[[], None]) -> "Run":
 
     digest = fingerprint(files)
     run = model_run()
-    held = run.data.tags.get(tag)
-    if held not in (None, digest):
+    current = run.data.tags.get(tag)
+    if current not in (None, digest):
         run = _child(run, tag, digest)
-        held = run.data.tags.get(tag)
-    if held != digest:
+        current = run.data.tags.get(tag)
+    if current != digest:
         with mlflow.start_run(run_id=run.info.run_id):
             add()
             mlflow.set_tag(tag, digest)

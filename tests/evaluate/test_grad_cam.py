@@ -63,10 +63,10 @@ def test_the_gradient_of_a_head_is_that_of_finite_differences(few, pooling, laye
         extractor = keras_apps.feature_extractor(model.backbone, "VGG16", size, ["block3_pool"], "flatten")
         assert maps == pytest.approx(extractor(pixels[None])["block3_pool"].numpy().reshape(4, 4, 256), abs=1e-4)
         pool = {"flatten": np.ravel, "avg": lambda m: m.mean(axis=(0, 1)), "max": lambda m: m.max(axis=(0, 1))}[pooling]
-        held = keras_apps.feature_extractor(model.backbone, "VGG16", size, list(seen), pooling)(pixels[None])
+        features = keras_apps.feature_extractor(model.backbone, "VGG16", size, list(seen), pooling)(pixels[None])
 
-        def score(changed, model=model, seen=seen, pool=pool, held=held):
-            rows = [pool(changed) if layer == "block3_pool" else held[layer].numpy()[0] for layer in seen]
+        def score(changed, model=model, seen=seen, pool=pool, features=features):
+            rows = [pool(changed) if layer == "block3_pool" else features[layer].numpy()[0] for layer in seen]
             return float(model.head(np.concatenate(rows)[None].astype(np.float32))[0, 1])
 
         # A mean takes a large step, and needs one; another place must not become the largest.

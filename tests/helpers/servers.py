@@ -143,16 +143,16 @@ class Team:
 
     def user(self, name: str, password: str) -> None:
         """Add a user."""
-        asked = {"username": name, "password": password}
+        body = {"username": name, "password": password}
         requests.post(
-            f"{self.uri}/api/2.0/mlflow/users/create", json=asked, auth=self.admin(), timeout=30
+            f"{self.uri}/api/2.0/mlflow/users/create", json=body, auth=self.admin(), timeout=30
         ).raise_for_status()
 
     def grant(self, name: str, kind: str, which: str, permission: str) -> None:
         """Set what a user may do with resources of a kind."""
-        asked = {"username": name, "resource_type": kind, "resource_id": which, "permission": permission}
+        body = {"username": name, "resource_type": kind, "resource_id": which, "permission": permission}
         requests.post(
-            f"{self.uri}/api/3.0/mlflow/users/permissions/grant", json=asked, auth=self.admin(), timeout=30
+            f"{self.uri}/api/3.0/mlflow/users/permissions/grant", json=body, auth=self.admin(), timeout=30
         ).raise_for_status()
 
     def variables(self, name: str = MEMBER, password: str = SECRET) -> dict[str, str]:

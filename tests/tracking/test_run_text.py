@@ -53,12 +53,12 @@ def test_the_description_has_figures_data_and_how_to_reproduce_it(pulled, monkey
     (before,) = runs(pulled)
     assert "calibration" not in before.data.tags[run_text.NOTE]  # the evaluation there may belong to another model
     pipeline_log.log_evaluation()
-    (held,) = runs(pulled)
-    text, figures = held.data.tags[run_text.NOTE], json.loads(METRICS.read_text())
+    (logged,) = runs(pulled)
+    text, figures = logged.data.tags[run_text.NOTE], json.loads(METRICS.read_text())
     assert "| accuracy | {accuracy:.4f} | {accuracy_low:.4f} to {accuracy_high:.4f} |".format(**figures) in text
     assert "| calibration error | {ece:.4f} | {ece_low:.4f} to {ece_high:.4f} |".format(**figures) in text
     assert "580 pictures of 10 classes from data/incoming (Ankle_boot 60, Bag 40, " in text
     assert "; 405 train, 57 val, 118 test." in text
     commit = run("git", "rev-parse", "HEAD", cwd=pulled).stdout.strip()
     assert f"git checkout {commit}\ndvc exp apply try" in text
-    assert (held.data.tags["backbone"], held.data.tags["mode"]) == ("VGG16", "head")
+    assert (logged.data.tags["backbone"], logged.data.tags["mode"]) == ("VGG16", "head")

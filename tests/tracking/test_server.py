@@ -32,7 +32,7 @@ def server():
         yield started
 
 
-def asked(server: Team, path: str, **content) -> dict:
+def get(server: Team, path: str, **content) -> dict:
     """Return the server's answer to the second member, by HTTP alone."""
     call = requests.post if content else requests.get
     answer = call(
@@ -44,16 +44,16 @@ def asked(server: Team, path: str, **content) -> dict:
 
 def runs(server: Team, experiment: str) -> list[dict]:
     """Return all runs of an experiment, newest first."""
-    number = asked(server, f"experiments/get-by-name?experiment_name={experiment}")["experiment"]["experiment_id"]
-    return asked(server, "runs/search", experiment_ids=[number], max_results=100).get("runs", [])
+    number = get(server, f"experiments/get-by-name?experiment_name={experiment}")["experiment"]["experiment_id"]
+    return get(server, "runs/search", experiment_ids=[number], max_results=100).get("runs", [])
 
 
-def curve(server: Team, held: dict) -> dict[int, float]:
+def curve(server: Team, logged: dict) -> dict[int, float]:
     """Return the validation loss of each epoch; an epoch that is there twice is an error."""
-    points = asked(server, f"metrics/get-history?run_id={held['info']['run_id']}&metric_key=val_loss&max_results=1000")
-    found = {int(point["step"]): point["value"] for point in points.get("metrics", [])}
-    assert len(found) == len(points.get("metrics", []))
-    return found
+    points = get(server, f"metrics/get-history?run_id={logged['info']['run_id']}&metric_key=val_loss&max_results=1000")
+    losses = {int(point["step"]): point["value"] for point in points.get("metrics", [])}
+    assert len(losses) == len(points.get("metrics", []))
+    return losses
 
 
 def runs_of(server: Team, experiment: str) -> list[dict]:
@@ -64,9 +64,9 @@ def runs_of(server: Team, experiment: str) -> list[dict]:
         return []
 
 
-def values(held: dict, kind: str) -> dict:
+def values(logged: dict, kind: str) -> dict:
     """Return the metrics, params or tags of a run by name."""
-    return {item["key"]: item["value"] for item in held["data"].get(kind, [])}
+    return {item["key"]: item["value"] for item in logged["data"].get(kind, [])}
 
 
 def history(folder: Path) -> dict[int, float]:
@@ -97,14 +97,14 @@ def test_one_trains_and_another_reads_everything(server, copy, tmp_path):
     set_params(copy, {"train.head.dropout": 0.3, "export.register": "animals"})
     assert repro(copy, **server.variables()) == ["train", "evaluate", "export"]
     assert not (copy / "mlflow.db").exists()
-    (held,) = runs(server, tmp_path.name)
-    assert (held["info"]["status"], values(held, "params")["train.head.dropout"]) == ("FINISHED", "0.3")
-    assert values(held, "tags")["mlflow.user"]
+    (logged,) = runs(server, tmp_path.name)
+    assert (logged["info"]["status"], values(logged, "params")["train.head.dropout"]) == ("FINISHED", "0.3")
+    assert values(logged, "tags")["mlflow.user"]
     figures = json.loads((copy / "reports/metrics.json").read_text())
-    assert values(held, "metrics")["test_accuracy"] == pytest.approx(figures["accuracy"])
-    assert curve(server, held) == pytest.approx(history(copy))
+    assert values(logged, "metrics")["test_accuracy"] == pytest.approx(figures["accuracy"])
+    assert curve(server, logged) == pytest.approx(history(copy))
     hers = server.variables(READER, HERS)
-    download = ("mlflow", "artifacts", "download", "-r", held["info"]["run_id"], "-a", "evaluation", "-d", "got")
+    download = ("mlflow", "artifacts", "download", "-r", logged["info"]["run_id"], "-a", "evaluation", "-d", "got")
     run(*download, cwd=tmp_path, **hers)
     for name in ("predictions.csv", "report.html", "plots/confusion.png"):
         assert (tmp_path / "got/evaluation" / name).read_bytes() == (copy / "reports" / name).read_bytes()
@@ -134,9 +134,9 @@ def test_a_stage_that_is_refused_says_so_and_trains_nothing(server, copy):
     assert not any(word in done.stdout + done.stderr for word in ("own", "secret@"))
     assert (copy / "models/model.json").stat().st_mtime_ns == before
     for command in ("summary", "track"):
-        said = run("python", "-m", "darkroom", command, cwd=copy, check=False, MLFLOW_TRACKING_URI=wrong)
-        assert server.uri in said.stdout + said.stderr
-        assert "own" not in said.stdout + said.stderr
+        result = run("python", "-m", "darkroom", command, cwd=copy, check=False, MLFLOW_TRACKING_URI=wrong)
+        assert server.uri in result.stdout + result.stderr
+        assert "own" not in result.stdout + result.stderr
 
 
 def failure(environment: dict[str, str]) -> str:
@@ -215,12 +215,12 @@ def test_a_server_that_stops_during_training_costs_nothing(server, copy, tmp_pat
     assert 0 < len(before) < EPOCHS
     run("python", "-m", "stages.export", cwd=copy, **member)
     run("python", "-m", "darkroom", "track", cwd=copy, **member)
-    (held,) = runs(server, tmp_path.name)
-    assert held["info"]["status"] == "FINISHED"
-    assert curve(server, held) == pytest.approx(history(copy))
+    (logged,) = runs(server, tmp_path.name)
+    assert logged["info"]["status"] == "FINISHED"
+    assert curve(server, logged) == pytest.approx(history(copy))
     figures = json.loads((copy / "reports/metrics.json").read_text())
-    assert values(held, "metrics")["test_accuracy"] == pytest.approx(figures["accuracy"])
-    assert {"export_sha256", "evaluation_sha256", "model_sha256"} <= set(values(held, "tags"))
+    assert values(logged, "metrics")["test_accuracy"] == pytest.approx(figures["accuracy"])
+    assert {"export_sha256", "evaluation_sha256", "model_sha256"} <= set(values(logged, "tags"))
 
 
 @pytest.mark.full
@@ -231,7 +231,8 @@ def test_many_start_at_once_on_a_server(server, pulled, tmp_path):
         set_param(folder, "base.seed", seed)
         calls.append((folder, (seed,)))
     assert "not written" not in "".join(together(log_many_epochs, calls, server.variables()))
-    found = runs(server, tmp_path.name)
+    logged = runs(server, tmp_path.name)
     check_epochs(
-        [(values(run, "params")["base.seed"], run["info"]["status"], [*curve(server, run).items()]) for run in found], 4
+        [(values(run, "params")["base.seed"], run["info"]["status"], [*curve(server, run).items()]) for run in logged],
+        4,
     )

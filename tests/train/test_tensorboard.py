@@ -209,19 +209,19 @@ def test_large_maps_are_looked_at_some_pictures_at_a_time(monkeypatch):
     maps = keras.layers.Conv2D(8, 3, activation="relu", padding="same", name="maps")(pixels)
     model = keras.Model(pixels, keras.layers.Dense(3, name="few")(keras.layers.GlobalMaxPooling2D()(maps)))
     rows = np.random.default_rng(1).uniform(-1, 1, (300, 40, 40, 3)).astype(np.float32)
-    asked = []
+    selections = []
 
     class Some(Held):
         def rows(self, selection=slice(None)):
-            asked.append(selection)
+            selections.append(selection)
             return super().rows(selection)
 
     sample = tensorboard.Probe(model).sample(Some(rows, Like(300)))
-    assert max(map(len, asked)) * 40 * 40 * 8 <= 200_000
-    assert len(np.unique(np.concatenate(asked))) == tensorboard.ROWS
+    assert max(map(len, selections)) * 40 * 40 * 8 <= 200_000
+    assert len(np.unique(np.concatenate(selections))) == tensorboard.ROWS
     assert sample["maps"][0].shape == (tensorboard.ROWS, tensorboard.PLACES)
     assert sample["few"][0].shape == (tensorboard.ROWS, 3)
-    seen = rows[np.concatenate(asked)]
+    seen = rows[np.concatenate(selections)]
     assert sample["maps"][1] == pytest.approx(float(np.mean(keras.Model(pixels, maps)(seen).numpy() == 0)), abs=1e-6)
 
 

@@ -74,7 +74,7 @@ MODES = {
         {**SCRATCH, "train.network": "fashion_cnn", "train.scratch.image_size": [28, 28], "train.optimizer": "sgd",
          "train.momentum": 0.9, "train.nesterov": True, "train.learning_rate": 0.01, "train.schedule": "cosine",
          "train.precision": "float32", "train.device": "cpu:0"},
-        TRAINED, 0.5, BRIEF,
+        TRAINED, 0.5, WHOLE,
     ),
     "mnist_cnn": (
         {**SCRATCH, "train.network": "mnist_cnn", "train.scratch.image_size": [28, 28], "train.scratch.color": "grey",
@@ -91,7 +91,7 @@ MODES = {
     "dense network": (
         {**SCRATCH, "train.network": "dense", "train.optimizer": "adamw", "train.weight_decay": 0.01,
          "train.scratch.activation": "tanh", "train.strategy": "mirrored"},
-        TRAINED, 0.5, WHOLE,
+        TRAINED, 0.5, BRIEF,
     ),
     "small_resnet": (
         {**SCRATCH, "extract.backbone": None, "train.network": "small_resnet", "train.checkpoints": "all",

@@ -233,5 +233,5 @@ def test_a_clone_at_another_path_writes_the_same_lock(project, copy, tmp_path):
     assert (folder / "dvc.lock").read_text() == (project / "dvc.lock").read_text()
     for place, environment in ((folder, own), (copy, {})):
         set_param(place, "train.mode", "scratch")
-        assert repro(place, **environment) == ["train", "evaluate", "export"]
+        assert repro(place, "train", **environment) == ["train"]
     assert (folder / "dvc.lock").read_text() == (copy / "dvc.lock").read_text()

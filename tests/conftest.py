@@ -53,10 +53,15 @@ def fashion(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def own_code():
-    """Restore the import path: MLflow puts the code of a model that it loads before the project's."""
+def own_process():
+    """Restore what MLflow changes in the process: it puts the code of a model that it loads before the project's, and
+    the address of the store into the environment, which later tests' processes would inherit."""
+    address = os.environ.get("MLFLOW_TRACKING_URI")
     yield
     sys.path[:] = PATH
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    if address:
+        os.environ["MLFLOW_TRACKING_URI"] = address
 
 
 @pytest.fixture(scope="session")

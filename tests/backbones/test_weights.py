@@ -129,6 +129,7 @@ def test_imagenet_weights_include_all_of_the_pre_processing(workspace, monkeypat
         assert np.abs(stem(network) - expected).max() < 1e-4 * np.abs(expected).max()
 
 
+@pytest.mark.full
 def test_a_network_continues_from_an_earlier_model(tuning):
     """Fine-tuned on three classes, then features of that very network for others."""
     model = tuned(extracted(), tuning / "data/weights/three").model

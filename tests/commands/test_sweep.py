@@ -235,6 +235,7 @@ def test_a_killed_sweep_resumes_as_if_it_had_not_been_killed(place):
     assert Path("recipes/mine.yaml").read_bytes() == recipe
 
 
+@pytest.mark.full
 def test_an_interrupted_sweep_resumes_as_if_it_had_not_been_interrupted(place, capsys, monkeypatch):
     """As by Ctrl-C in a trial, twice."""
     heads, evaluate = "knn,logistic", command.evaluate

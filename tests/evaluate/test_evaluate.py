@@ -33,7 +33,9 @@ def ran(project, tmp_path_factory):
         yield folder
 
 
-@pytest.mark.parametrize("kind", EVALUATIONS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.full] if kind == "many classes" else []) for kind in EVALUATIONS]
+)
 def test_whatever_the_test_pictures_are(kind, ran, pictures):
     """From the evaluation to everything that reads its metrics: the report, the model card, MLflow, the commands."""
     classes, labels, given = EVALUATIONS[kind]

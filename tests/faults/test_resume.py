@@ -96,9 +96,11 @@ def resumes(folder, mode, kills):
     assert len(curve) <= epochs
     forget(folder)
     moments = random.Random(f"{mode}{time.time_ns()}")
+    warm_up = changes.get("train.epochs", 0)
     resumed = 0
     for kill in range(kills + 1):
-        moment = (moments.randint(1 if kill else 2, 3), moments.uniform(0, an_epoch))  # first after a whole epoch
+        first = warm_up + moments.randint(2, 3)  # after a whole epoch of the last phase
+        moment = (moments.randint(1, 3) if kill else first, moments.uniform(0, an_epoch))
         print(f"kill {moment[1]:.2f} s after the start of its epoch number {moment[0]}")
         output, was_killed, _ = trained(folder, *(moment if kill < kills else ()))
         resumed += bool(re.search(r"train: resuming after epoch [1-9]", output))

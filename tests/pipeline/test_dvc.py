@@ -132,6 +132,7 @@ def repro_experiment(folder, *arguments):
     return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")]
 
 
+@pytest.mark.full
 def test_an_experiment_in_a_temporary_folder_gets_pictures_that_dvc_keeps(cheap_copy):
     """`dvc exp run --temp` works on a copy below .dvc/tmp."""
     run("git", "rm", "-q", "--cached", "data/incoming/.gitkeep", cwd=cheap_copy)

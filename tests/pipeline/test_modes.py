@@ -26,9 +26,10 @@ SCRATCH = {  # in batches so small that batch norm sees enough of them to know i
 }  # fmt: skip
 SHORT = {"train.epochs": 2, "train.fine_tune.epochs": 1}
 
-# Name: changes of params.yaml, the stages to run, the least accuracy (chance is 0.1), and what `make test` runs of it:
-# all of it, or a training of few epochs. The features at hand are those of VGG16's block3_pool, flat.
-WHOLE, BRIEF = True, False
+# Name: changes of params.yaml, the stages to run, the least accuracy (chance is 0.1), and what runs all of it: `make
+# test`, CI, or only `make test-full`; the others have a training of few epochs. The features at hand are those of
+# VGG16's block3_pool, flat.
+WHOLE, CI, BRIEF = [], [pytest.mark.full], [pytest.mark.full, pytest.mark.table]
 # Modes that `make test` leaves to `make test-full`, since they take a minute each: tests/train has their parts.
 LONG = ("reduced precision", "all", "batch norm", "new pixels", "small_resnet")
 MODES = {
@@ -74,7 +75,7 @@ MODES = {
         {**SCRATCH, "train.network": "fashion_cnn", "train.scratch.image_size": [28, 28], "train.optimizer": "sgd",
          "train.momentum": 0.9, "train.nesterov": True, "train.learning_rate": 0.01, "train.schedule": "cosine",
          "train.precision": "float32", "train.device": "cpu:0"},
-        TRAINED, 0.5, WHOLE,
+        TRAINED, 0.5, CI,
     ),
     "mnist_cnn": (
         {**SCRATCH, "train.network": "mnist_cnn", "train.scratch.image_size": [28, 28], "train.scratch.color": "grey",
@@ -136,13 +137,7 @@ def check_training(folder, changes):
     return report
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[] if mode[-1] == WHOLE else [pytest.mark.full, pytest.mark.table])
-        for name, mode in MODES.items()
-    ],
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=mode[-1]) for name, mode in MODES.items()])
 def test_a_mode_runs_whole(folder, name):
     changes, stages, least, _ = MODES[name]
     formats = formats_of(name)
@@ -185,7 +180,7 @@ def trimmed(folder, classes, pictures=8):
     [
         pytest.param(name, marks=[pytest.mark.full, pytest.mark.table] if name in LONG else [])
         for name, mode in MODES.items()
-        if mode[-1] == BRIEF
+        if mode[-1] != WHOLE
     ],
 )
 def test_a_mode_trains(folder, name):

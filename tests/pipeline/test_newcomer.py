@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from tests.helpers.once import made_once
 from tests.helpers.pictures import save
 from tests.helpers.project import ROOT, clone, run
 from tests.helpers.servers import page_of_mlflow
@@ -37,20 +38,24 @@ def environment(folder: Path) -> None:
     (folder / ".venv/installed").touch()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def afternoon(tmp_path_factory):
     """The folder in which newcomer.sh worked, the colleague's folder, and what was printed."""
-    base = tmp_path_factory.mktemp("afternoon")
-    digits(base / "pictures", 0, PICTURES)
-    digits(base / "more", PICTURES, MORE)
-    folder, colleague = clone(base / "darkroom"), base / "elsewhere"
-    environment(folder)
-    for key, value in (("user.name", "Ada"), ("user.email", "ada@localhost")):
-        run("git", "config", key, value, cwd=folder)
-    (base / "share").mkdir()
-    script = ROOT / "tests/pipeline/newcomer.sh"
-    arguments = (base / "pictures", base / "more", base / "share", colleague)
-    return folder, colleague, run("bash", str(script), *map(str, arguments), cwd=folder).stdout
+
+    def make(base):
+        digits(base / "pictures", 0, PICTURES)
+        digits(base / "more", PICTURES, MORE)
+        folder = clone(base / "darkroom")
+        environment(folder)
+        for key, value in (("user.name", "Ada"), ("user.email", "ada@localhost")):
+            run("git", "config", key, value, cwd=folder)
+        (base / "share").mkdir()
+        script = ROOT / "tests/pipeline/newcomer.sh"
+        arguments = (base / "pictures", base / "more", base / "share", base / "elsewhere")
+        (base / "output").write_text(run("bash", str(script), *map(str, arguments), cwd=folder).stdout)
+
+    base = made_once(tmp_path_factory, "afternoon", make)
+    return base / "darkroom", base / "elsewhere", (base / "output").read_text()
 
 
 def test_later_pictures_are_noticed_and_listed(afternoon):

@@ -225,6 +225,7 @@ def test_what_is_written_reads_the_same_here_and_in_dvc(kitchen):
     assert params.load()["download"]["classes"] == {"third": "y"}
 
 
+@pytest.mark.full
 def test_a_recipe_runs_as_an_experiment_and_resumes_after_a_kill(cheap_copy):
     """The command, killed while the model is trained, then again with the same words, then once more."""
     graph = (cheap_copy / "dvc.yaml").read_text()

@@ -173,6 +173,7 @@ def test_a_server_carries_results_and_a_changed_label_and_git_never_sees_the_key
     assert not [key for key in (SECRET, *secrets) if key in history]
 
 
+@pytest.mark.full
 def test_pictures_that_two_people_changed_are_merged(tmp_path):
     """By DVC's merge driver, which the project's .gitattributes names, with the README's commands."""
     run("git", "init", "-q", "--bare", "-b", "main", "git", cwd=tmp_path)
@@ -219,6 +220,7 @@ def with_keys(folder, secrets):
         run("dvc", "remote", "modify", "-q", "--local", "team", key, value, cwd=folder)
 
 
+@pytest.mark.full
 def test_without_the_pictures_a_message_says_how_to_continue(project, tmp_path):
     """Pictures in data/incoming are not shared; what was made of them is."""
     folder = tmp_path / "darkroom"

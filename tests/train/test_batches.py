@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("tensorflow")
 
 
 @pytest.fixture(scope="module")
-def pictures(split):
+def in_memory(split):
     """90 pictures of three classes, in memory."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(split)
@@ -37,8 +37,8 @@ def test_an_epoch_has_every_row_once_in_its_own_order(features):
     assert [classes[number] for number in numbers.argmax(axis=1)] == [train.labels[row] for row in rows]
 
 
-def test_a_stream_has_the_batch_of_every_step_from_any_step_on(pictures):
-    batches = Batches(pictures, CLASSES, descent(batch_size=32), 1)
+def test_a_stream_has_the_batch_of_every_step_from_any_step_on(in_memory):
+    batches = Batches(in_memory, CLASSES, descent(batch_size=32), 1)
     for first in (0, 4):
         for step, batch in zip(range(first, first + 5), batches.stream(first), strict=False):
             for tensor, array in zip(batch, batches[step], strict=True):
@@ -54,18 +54,18 @@ def test_without_shuffling_rows_are_ordered_by_file_name(split):
         assert [int(names[row].removesuffix(".png")) for row in batches.order(number)] == list(range(90))
 
 
-def test_class_weights_make_classes_count_the_same(pictures):
-    rows = [row for row, label in enumerate(pictures.labels) if label != "Bag"] + [0, 1, 2, 3, 4, 5]
-    few = Pictures([Picture(pictures.paths[row], pictures.labels[row]) for row in rows], (32, 32))
+def test_class_weights_make_classes_count_the_same(in_memory):
+    rows = [row for row, label in enumerate(in_memory.labels) if label != "Bag"] + [0, 1, 2, 3, 4, 5]
+    few = Pictures([Picture(in_memory.paths[row], in_memory.labels[row]) for row in rows], (32, 32))
     batches = Batches(few, CLASSES, descent(class_weights="balanced", batch_size=66), 1)
     _, classes, weights = batches[0]
     assert (classes * weights[:, None]).sum(axis=0) == pytest.approx([22, 22, 22])
 
 
-def test_changed_pictures_are_a_function_of_seed_epoch_and_picture(pictures):
+def test_changed_pictures_are_a_function_of_seed_epoch_and_picture(in_memory):
     def epoch(seed, number, size=8):
         changes = Pixels(online={"preset": "tutorial"})
-        batches = ChangedPictures(pictures, CLASSES, descent(batch_size=size), seed, changes)
+        batches = ChangedPictures(in_memory, CLASSES, descent(batch_size=size), seed, changes)
         result = {}
         for place in range(batches.in_a_pass):
             rows = batches.order(number)[place * size : (place + 1) * size]
@@ -80,15 +80,15 @@ def test_changed_pictures_are_a_function_of_seed_epoch_and_picture(pictures):
         assert (image == small[row][0]).all()
         assert (image != other[row][0]).any()
         assert (image != later[row][0]).any()
-        assert CLASSES[int(label.argmax())] == pictures.labels[row]
+        assert CLASSES[int(label.argmax())] == in_memory.labels[row]
 
 
 @pytest.mark.parametrize("kind", ["mixup", "cutmix"])
-def test_mixed_pictures_have_mixed_labels(pictures, kind):
+def test_mixed_pictures_have_mixed_labels(in_memory, kind):
     """Each picture is what its labels say: so much of one class's picture, so much of another's."""
     settings = descent(batch_size=30)
-    plain = Batches(pictures, CLASSES, settings, seed=1)
-    mixed = ChangedPictures(pictures, CLASSES, settings, 1, Pixels(**{kind: 1.0}))
+    plain = Batches(in_memory, CLASSES, settings, seed=1)
+    mixed = ChangedPictures(in_memory, CLASSES, settings, 1, Pixels(**{kind: 1.0}))
     soft = 0
     for number in range(plain.in_a_pass):
         images, labels = plain[number]
@@ -105,5 +105,5 @@ def test_mixed_pictures_have_mixed_labels(pictures, kind):
             elif own < 0.999:  # nearest to a mixture in the label's shares
                 assert np.abs(image - own * original).max() <= 255 * (1 - own) + 0.1
     assert soft > 20
-    again = ChangedPictures(pictures, CLASSES, settings, 1, Pixels(**{kind: 1.0}))
+    again = ChangedPictures(in_memory, CLASSES, settings, 1, Pixels(**{kind: 1.0}))
     assert (again[1][0] == mixed[1][0]).all()

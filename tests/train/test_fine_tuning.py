@@ -29,7 +29,8 @@ def weights_of(network):
     return {layer.name: layer.get_weights() for layer in network.layers if layer.weights}
 
 
-@pytest.mark.parametrize("optimizer", [pytest.param("sgd", marks=[pytest.mark.full, pytest.mark.table]), "adam"])
+@pytest.mark.full
+@pytest.mark.parametrize("optimizer", [pytest.param("sgd", marks=pytest.mark.table), "adam"])
 def test_training_above_the_split_point_equals_training_the_whole_network(vgg16, tmp_path, monkeypatch, optimizer):
     """Against Keras' own VGG16 from the pixels, frozen below: the same batches, the same first weights."""
     first = []

@@ -35,8 +35,8 @@ experiments: .venv/installed  ## a table of DVC's experiments, and what differs 
 page: .venv/installed  ## try the exported model in a browser
 	@python -m darkroom page
 
-# Two test processes share two cores: with more threads OpenBLAS would spend a third of the time waiting. And glibc
-# keeps the memory that TensorFlow frees: to get it from the kernel again and again took a tenth of the time.
+# Two test processes share two cores: with more threads OpenBLAS would spend a third of the time waiting.
+# With these thresholds glibc keeps the memory that TensorFlow frees, which halves the page faults.
 test test-full: export OPENBLAS_NUM_THREADS = 1
 test test-full: export MALLOC_TOP_PAD_ = 67108864
 test test-full: export MALLOC_TRIM_THRESHOLD_ = 4294967296

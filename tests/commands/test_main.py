@@ -1,5 +1,6 @@
 """The program `python -m darkroom`: its commands, their arguments, its exit codes."""
 
+import re
 import sys
 from types import ModuleType
 
@@ -78,3 +79,11 @@ def test_an_error_is_one_sentence_and_exit_code_1(workspace):
     result = run("python", "-m", "darkroom", "summary", cwd=workspace, check=False, PYTHONPATH=str(ROOT))
     message = "summary: there is no reports/metrics.json yet: run `dvc repro`.\n"
     assert (result.returncode, result.stdout, result.stderr) == (1, "", message)
+
+
+def test_a_sweep_without_features_ends_before_slow_imports(workspace):
+    words = ("python", "-X", "importtime", "-m", "darkroom", "sweep", "mine")
+    done = run(*words, cwd=workspace, check=False, PYTHONPATH=str(ROOT))
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "sweep: there are no features yet: run `dvc repro extract`."
+    assert not re.search("tensorflow|keras|sklearn|optuna|mlflow", done.stderr.replace("darkroom.", ""))

@@ -25,7 +25,7 @@ from darkroom.core.errors import UserError
 from darkroom.pipeline import params, recipes
 from darkroom.tracking import tags
 from stages import train
-from tests.helpers.project import ROOT, interruptible, run, set_param, set_params
+from tests.helpers.project import ROOT, interruptible, set_param, set_params
 from tests.helpers.stores import new_store
 from tests.helpers.tracking import curve, runs
 
@@ -391,12 +391,3 @@ def test_errors_are_one_sentence(place):
             sweep(**arguments)
     Path("params.yaml").write_text(start)
     assert not Path(".cache").exists()
-
-
-def test_an_error_comes_before_slow_imports(place):
-    Path("reports/extract.json").unlink()
-    words = ("python", "-X", "importtime", "-m", "darkroom", "sweep", "mine")
-    done = run(*words, cwd=place, check=False, PYTHONPATH=str(ROOT))
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "sweep: there are no features yet: run `dvc repro extract`."
-    assert not re.search("tensorflow|keras|sklearn|optuna|mlflow", done.stderr.replace("darkroom.", ""))

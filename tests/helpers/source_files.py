@@ -85,17 +85,24 @@ def write_archive(path: Path, folder: Path, outer: str) -> Path:
 def write_tfds(
     data_dir: Path, name: str, splits: Mapping[str, Iterable[tuple[int, np.ndarray]]], classes: Sequence[str]
 ) -> None:
-    """A set of grey pictures that TensorFlow Datasets writes itself, as `name:1.0.0`."""
+    """A set of grey pictures that TensorFlow Datasets writes itself, as `name:1.0.0`; each has 0 to 2 tags."""
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
     features = tfds.features.FeaturesDict(
-        {"image": tfds.features.Image(shape=(28, 28, 1)), "label": tfds.features.ClassLabel(names=list(classes))}
+        {
+            "image": tfds.features.Image(shape=(28, 28, 1)),
+            "label": tfds.features.ClassLabel(names=list(classes)),
+            "tags": tfds.features.Sequence(tf.int64),
+        }
     )
 
     def data_set(rows: Iterable[tuple[int, np.ndarray]]) -> Any:
         labels, pixels = zip(*rows, strict=True)
-        return tf.data.Dataset.from_tensor_slices({"image": np.stack(pixels)[..., None], "label": np.array(labels)})
+        tags = tf.ragged.range(tf.range(len(labels), dtype=tf.int64) % 3)  # none, one or two
+        return tf.data.Dataset.from_tensor_slices(
+            {"image": np.stack(pixels)[..., None], "label": np.array(labels), "tags": tags}
+        )
 
     tfds.dataset_builders.store_as_tfds_dataset(
         name=name,

@@ -47,6 +47,7 @@ def main(base: Base, params: Params) -> None:
     backbone = BackboneSpec.model_validate_json(EXTRACT_REPORT.read_bytes())
     if backbone.name is None and params.mode != "scratch":
         raise UserError(f"train.mode {params.mode} needs a network, but extract.backbone is null: name one there.")
+    live = live_run.LiveRun()
     runtime.prepare(base.seed, params.log_devices)
     from darkroom.train import calibration, checkpoints, loop
     from darkroom.train.history import kept_epoch
@@ -55,7 +56,7 @@ def main(base: Base, params: Params) -> None:
     with (
         runtime.device_scope(params.strategy, params.device),
         FileLock(state / "lock"),  # a second process with the same training waits, and then finds it done
-        live_run.training_run(state / "run") as log,
+        live.open(state / "run") as log,
     ):
         with whole_folder(MODELS) as folder:
             model, history, details = train(params, backbone, loop.Session(base.seed, state, log), folder)

@@ -23,6 +23,12 @@ settings.register_profile("darkroom", deadline=None)
 settings.load_profile("darkroom")
 
 
+def pytest_collection_modifyitems(items):
+    """Put the files that test the small project first: one process makes it while the other has tests without it."""
+    files = {item.path for item in items if "project" in item.fixturenames}
+    items.sort(key=lambda item: item.path not in files)
+
+
 @pytest.fixture(scope="session")
 def tensorflow():
     """TensorFlow, set up as every stage with tensors does it. Tests that compute with it ask for this fixture."""

@@ -1,6 +1,8 @@
 """The frame of stage scripts and commands: `--help`, checked params, errors in one sentence."""
 
 import argparse
+import atexit
+import gc
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -9,6 +11,11 @@ from darkroom.core.errors import UserError
 
 if TYPE_CHECKING:
     from darkroom.core.params import Base
+
+# Imports create many objects and no garbage, and the end of a process frees all its memory: the search for garbage in
+# both would take a second or two. Here, since the processes that a stage starts import its script as well.
+gc.set_threshold(50_000, 20, 100)
+atexit.register(gc.freeze)
 
 
 def run(stage: str, main: "Callable[[Base, Any], None]") -> NoReturn:

@@ -1,17 +1,95 @@
 """The MLflow run of a training while it runs."""
 
+import atexit
 import contextlib
+import multiprocessing
+import signal
+import sys
 import time
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from darkroom.core.errors import UserError
 from darkroom.core.files import write_text
 from darkroom.tracking import folds, run_text, runs, tags, training_record
 from darkroom.tracking.store import best_effort, connect, readable_errors
 
 if TYPE_CHECKING:
     from darkroom.train.result import Log
+
+Epoch = tuple[int, dict[str, float]]  # number and metrics
+
+
+class LiveRun:
+    """Keeps a training's run in a process of its own, which imports MLflow while this one imports TensorFlow.
+
+    Where MLflow is imported already, there is no other process.
+    """
+
+    def __init__(self) -> None:
+        self.process = None
+        if "mlflow" not in sys.modules:
+            spawn = multiprocessing.get_context("spawn")  # TensorFlow's threads do not survive a fork
+            self.connection, other_end = spawn.Pipe()
+            self.process = spawn.Process(target=_record, args=(other_end,))
+            self.process.start()
+            other_end.close()  # else neither process would notice the end of the other
+            atexit.register(self.close)
+
+    @contextlib.contextmanager
+    def open(self, id_file: Path) -> Iterator["Log"]:
+        """As `training_run`."""
+        if not self.process:
+            with training_run(id_file) as log:
+                yield log
+            return
+        try:
+            self._begin(id_file)
+            connected = True
+
+            def send(message: Epoch | None) -> None:
+                nonlocal connected
+                connected = connected and best_effort(lambda: self.connection.send(message))
+
+            yield lambda epoch, metrics: send((epoch, metrics))
+            send(None)
+        finally:
+            self.close()
+        if self.process.exitcode:  # it was killed, so the next stage writes what the run lacks
+            write_text(runs.incomplete_run_file(), id_file.read_text())
+
+    def _begin(self, id_file: Path) -> None:
+        try:
+            self.connection.send(id_file)
+            error = self.connection.recv()
+        except (OSError, EOFError):
+            error = UserError("the process that writes to MLflow was killed, probably for lack of memory: try again.")
+        if error:
+            raise error
+
+    def close(self) -> None:
+        """End the other process; without a None before, the training has failed."""
+        if self.process:
+            self.connection.close()
+            self.process.join()
+
+
+def _record(connection: Connection) -> None:
+    """Record the training of another process: the file of the run's id, then epochs, and None after the last."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the training, and that ends this process
+    with contextlib.suppress(UserError):
+        connect()
+    try:
+        with training_run(connection.recv()) as log:
+            connection.send(None)
+            while epoch := connection.recv():
+                log(*epoch)
+    except UserError as error:
+        connection.send(error)
+    except EOFError:
+        pass  # the training failed or was killed, and so says its run
 
 
 @contextlib.contextmanager

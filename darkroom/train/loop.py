@@ -84,9 +84,11 @@ def fit(
     learner.compile(
         optimizer=method,
         loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=descent.label_smoothing),
-        metrics=["accuracy"],
+        metrics=[keras.metrics.CategoricalAccuracy("accuracy")],
         jit_compile=False,  # on CPUs five times slower, on several GPUs known to hang
     )
+    # With all variables in place, TensorFlow traces the training step once, not a second time without creating them.
+    method.build(learner.trainable_variables)
     print(summary(model), flush=True)
     checkpoints = Checkpoints(session.state / phase, descent.checkpoints == "all")
     history = checkpoints.restore(learner)

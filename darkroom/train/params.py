@@ -40,10 +40,11 @@ class Descent(Section):
 
     @model_validator(mode="after")
     def _length(self) -> "Descent":
-        if self.steps and not self.validate_every:
-            raise ValueError("steps needs validate_every, the number of steps between two validations")
-        if self.steps and self.validate_every and self.steps % self.validate_every:
-            raise ValueError(f"steps {self.steps} must be a multiple of validate_every, {self.validate_every}")
+        if self.steps:
+            if not self.validate_every:
+                raise ValueError("steps needs validate_every, the number of steps between two validations")
+            if self.steps % self.validate_every:
+                raise ValueError(f"steps {self.steps} must be a multiple of validate_every, {self.validate_every}")
         if isinstance(self.keep, int) and self.checkpoints != "all":
             raise ValueError(f"keep {self.keep} needs checkpoints: all")
         return self

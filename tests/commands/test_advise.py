@@ -8,7 +8,7 @@ from darkroom.commands import advise
 from darkroom.core.model_spec import BackboneSpec
 from darkroom.core.params import flat, overlay
 from darkroom.pipeline import params, recipes
-from tests.helpers.project import ROOT, copy_project, identify, run, set_params
+from tests.helpers.project import ROOT, copy_project, identify, run
 
 VGG16 = BackboneSpec(backbone="VGG16", weights="imagenet", image_size=(224, 224), layers=("block5_pool",))
 SHOWN = flat(params.load(ROOT / "params.yaml"))
@@ -111,9 +111,8 @@ def test_its_command_runs(project, tmp_path):
     copy = tmp_path / "copy"
     copy_project(project, copy)
     identify(copy)
-    set_params(copy, {"evaluate.grad_cam": 0, "evaluate.label_issues": 0, "export.formats": ["onnx"]})
     output = run("make", "-s", "-o", ".venv/installed", "advise", cwd=copy).stdout
-    run("bash", "-c", output.strip().splitlines()[-1], cwd=copy)
+    run("bash", "-c", f"{output.strip().splitlines()[-1]} train", cwd=copy)
     content = params.load(copy / "params.yaml")
     assert content["extract"]["layers"] == ["block5_pool"]
     assert content["train"]["head"]["type"] == "logistic"

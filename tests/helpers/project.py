@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,17 @@ def shrink(folder: Path, **train: Any) -> None:
     set_params(folder, small | {f"train.{key}": value for key, value in train.items()})
 
 
+def trim(folder: Path, classes: Sequence[str] | None = None, pictures: int = 8) -> None:
+    """Leave few pictures of each class in each split; of all classes, or of some and no others."""
+    for part in ("split/train", "split/val", "split/test", "augmented"):
+        for label in list((folder / "data" / part).iterdir()):
+            if label.is_dir() and classes and label.name not in classes:
+                shutil.rmtree(label)
+            elif label.is_dir():
+                for path in sorted(label.iterdir())[pictures:]:
+                    path.unlink()
+
+
 def without(root: Path, *names: str) -> Callable[[str, list[str]], list[str]]:
     """For `shutil.copytree`: leave out paths below `root`."""
     left = {root / name for name in names}
@@ -127,13 +138,14 @@ def without(root: Path, *names: str) -> Callable[[str, list[str]], list[str]]:
 
 
 def copy_project(source: Path, target: Path, ignored: Any = None) -> Path:
-    """Copy a project; large files, such as weights, become hard links: stages replace files and do not edit them."""
+    """Copy a project, pictures and weights by hard links: a test may replace or delete them, but not edit them."""
 
     def link_or_copy(file: str, copy: str) -> str:
-        if file.endswith(".db") or Path(file).stat().st_size < 2**22:
-            return shutil.copy2(file, copy)
-        os.link(file, copy)
-        return copy
+        large = Path(file).stat().st_size >= 2**22 and not file.endswith(".db")
+        if large or file.endswith(".png") or "/.git/objects/" in file or "/.dvc/cache/" in file:
+            os.link(file, copy)
+            return copy
+        return shutil.copy2(file, copy)
 
     return shutil.copytree(source, target, symlinks=True, ignore=ignored, copy_function=link_or_copy)
 

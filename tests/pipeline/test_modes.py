@@ -1,7 +1,6 @@
 """Every head, way to fine-tune, network from scratch, optimizer and schedule, on real pictures, in one process."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from darkroom.inference.formats import FORMATS
 from darkroom.models import heads, networks
 from darkroom.pipeline.params import STAGES
 from darkroom.train.optimizers import OPTIMIZERS
-from tests.helpers.project import inside, set_params, without
+from tests.helpers.project import inside, set_params, trim, without
 from tests.helpers.stages import run_stages
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
@@ -164,17 +163,6 @@ def test_a_mode_runs_whole(folder, name):
         assert (report["temperature"], metrics["log_loss"]) == (1, metrics["uncalibrated_log_loss"])
 
 
-def trimmed(folder, classes, pictures=8):
-    """Leave few pictures in each split, of some classes."""
-    for part in ("split/train", "split/val", "split/test", "augmented"):
-        for label in list((folder / "data" / part).iterdir()):
-            if label.is_dir() and classes and label.name not in classes:
-                shutil.rmtree(label)
-            elif label.is_dir():
-                for path in sorted(label.iterdir())[pictures:]:
-                    path.unlink()
-
-
 @pytest.mark.parametrize(
     "name",
     [
@@ -193,7 +181,7 @@ def test_a_mode_trains(folder, name):
         changes |= {"train.steps": 20, "train.validate_every": 10}
     mode = changes.get("train.mode", "head")
     if "extract" in stages or mode != "head":
-        trimmed(folder, changes.pop("download.classes", None))
+        trim(folder, changes.pop("download.classes", None))
     set_params(folder, changes)
     if "extract" in stages or mode == "fine_tune":
         run_stages(["extract"])  # of the pictures that are left; in the cache if only they have changed

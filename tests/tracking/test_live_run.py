@@ -7,7 +7,7 @@ import mlflow
 from darkroom.tracking import pipeline_log
 from darkroom.tracking.live_run import training_run
 from tests.helpers.processes import queued, together
-from tests.helpers.project import set_param
+from tests.helpers.project import run, set_param
 from tests.helpers.tracking import check_epochs, curve, log_many_epochs, runs
 
 
@@ -46,6 +46,49 @@ def test_a_store_that_goes_away_during_training_gets_everything_later(pulled, mo
     (run,) = runs(pulled)
     assert curve(pulled, run) == [(1, 0.5), (2, 0.25), (3, 0.2)]
     assert "model_sha256" in run.data.tags
+
+
+TRAINING = """
+import os, signal, sys
+from pathlib import Path
+from darkroom.tracking.live_run import LiveRun
+
+live = LiveRun()
+with live.open(Path("run_id")) as log:
+    log(int(sys.argv[1]), {"val_loss": 0.5})
+    exec(sys.argv[2])
+assert "mlflow" not in sys.modules
+"""
+KILL = "os.kill(os.getpid(), signal.SIGKILL)"
+
+
+def test_another_process_keeps_the_run(pulled):
+    """Whether the training is killed, fails or succeeds; it is continued in the same run."""
+    ends = ((KILL, -9, "FAILED"), ("1 / 0", 1, "FAILED"), ("", 0, "FINISHED"))
+    for epoch, (end, code, status) in enumerate(ends, 1):
+        done = run("python", "-c", TRAINING, str(epoch), end, cwd=pulled, check=False)
+        assert done.returncode == code, done.stderr
+        (recorded,) = runs(pulled)
+        assert recorded.info.status == status
+        assert curve(pulled, recorded)[:epoch] == [(number, 0.5) for number in range(1, epoch + 1)]
+
+
+def test_a_training_outlives_the_process_that_keeps_its_run(pulled):
+    kill = "live.process.kill(); live.process.join(); log(2, {})"
+    done = run("python", "-c", TRAINING, "1", kill, cwd=pulled)
+    assert "MLflow: not written" in done.stdout
+    pipeline_log.log_training()
+    (recorded,) = runs(pulled)
+    assert recorded.info.status == "FINISHED"
+    assert "model_sha256" in recorded.data.tags
+
+
+def test_without_a_store_no_training_begins(pulled):
+    away = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:1"}
+    done = run("python", "-c", TRAINING, "1", "print('trained')", cwd=pulled, check=False, **away)
+    assert done.returncode == 1
+    assert "does not answer: start it, or set or unset MLFLOW_TRACKING_URI" in done.stderr
+    assert "trained" not in done.stdout
 
 
 def test_many_start_at_once_on_an_empty_sqlite_store(pulled):

@@ -1,11 +1,9 @@
 """The pictures that differ between two versions of the data, by what DVC recorded."""
 
-import json
 import shutil
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
 from dvc.repo import Repo
 from hypothesis import given
@@ -18,9 +16,7 @@ from darkroom.core.errors import UserError
 from darkroom.core.files import read_csv
 from darkroom.core.hashing import folder_md5
 from darkroom.core.params import read_yaml
-from tests.helpers.pictures import save
-from tests.helpers.project import commit, copy_project, identify, run, set_params
-from tests.helpers.tracking import runs
+from tests.helpers.project import commit, identify, run
 
 VERSIONS = st.lists(
     st.builds(
@@ -262,39 +258,3 @@ def test_outside_a_repository(tmp_path, monkeypatch):
     for revision in ("HEAD", "workspace"):
         with pytest.raises(UserError, match="not a git repository with DVC"):
             read(revision)
-
-
-@pytest.mark.full
-def test_all_who_name_the_data_agree(project, tmp_path):
-    """One picture more and one relabelled, by DVC, datadiff, the model card and MLflow."""
-    folder = tmp_path / "copy"
-    copy_project(project, folder)
-    coats = sorted((folder / "data/incoming/Coat").iterdir())
-    coats[0].rename(folder / "data/incoming/Bag" / coats[0].name)
-    save(folder / "data/incoming/Coat/another.png", np.full((28, 28, 3), 90, "uint8"))
-    cheap = {
-        "train.head.type": "logistic", "evaluate.grad_cam": 0, "evaluate.label_issues": 0,
-        "split.method": "stable", "export.formats": ["onnx"], "evaluate.bootstrap": 100,
-    }  # fmt: skip
-    set_params(folder, cheap)
-    run("dvc", "repro", cwd=folder)
-    status = json.loads(run("dvc", "data", "status", "--granular", "--json", cwd=folder).stdout)["committed"]
-    output = run("python", "-m", "darkroom", "datadiff", "HEAD", "--csv", "changes.csv", cwd=folder).stdout
-    rows = read_csv(folder / "changes.csv")
-    in_raw = {kind: [item for item in status[kind] if "data/raw/" in str(item)] for kind in ("added", "renamed")}
-    assert in_raw["added"] == ["data/raw/train/Coat/another.png"]
-    assert [row["path_b"] for row in rows if row["change"] == "added"] == ["Coat/another.png"]
-    (renamed,) = in_raw["renamed"]
-    (row,) = [row for row in rows if "label changed" in row["change"]]
-    assert (row["path_a"], row["path_b"]) == tuple(
-        path.removeprefix("data/raw/train/") for path in (renamed["old"], renamed["new"])
-    )
-    locked = read_yaml(folder / "dvc.lock")["stages"]
-    card = (folder / "exports/MODEL_CARD.md").read_text()
-    tags = runs(folder)[-1].data.tags
-    for stage, name in (("download", "raw"), ("split", "split")):
-        md5 = next(out["md5"] for out in locked[stage]["outs"] if out["path"] == f"data/{name}")
-        assert md5 in output
-        assert f"`{md5}` for data/{name}" in card
-        assert tags[f"data.{name}.md5"] == md5
-    assert f"git log -S {md5} dvc.lock" in card

@@ -16,6 +16,7 @@ import yaml
 
 from tests.helpers import trainings
 from tests.helpers.project import copy_project, repro, run, set_param, set_params, trim
+from tests.helpers.stores import new_store
 
 MODES = {  # epochs in all, and what makes the mode; stopping, rate and best epoch have to be remembered
     "head": (10, {"train.schedule": "plateau", "train.plateau_patience": 1, "train.learning_rate": 0.01}),
@@ -60,6 +61,7 @@ def forget(folder: Path) -> None:
     for name in ("models", ".cache/training", "mlflow.db", "logs"):
         path = folder / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    new_store(folder / "mlflow.db")
 
 
 def outputs(folder):

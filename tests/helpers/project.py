@@ -18,6 +18,13 @@ from tests.helpers.stores import new_store
 ROOT = Path(__file__).parents[2]
 
 
+# Params of a run that spends no time on what does not matter where DVC or MLflow is tested.
+BRIEF = {
+    "evaluate.bootstrap": 100, "evaluate.grad_cam": 0, "evaluate.label_issues": 0, "export.formats": ["onnx"],
+    "export.check_pictures": 5,
+}  # fmt: skip
+
+
 def run(*command: str, cwd: Path, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command with this interpreter's programs first on the PATH; `python` is this interpreter."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

@@ -1,12 +1,10 @@
 """Fixtures for tests of DVC's part."""
 
-import shutil
-
 import pytest
 
 from tests.helpers.cheap import CLASSES, simplified
 from tests.helpers.once import made_once
-from tests.helpers.project import clone, commit, identify, repro
+from tests.helpers.project import clone, commit, copy_project, identify, repro
 
 
 @pytest.fixture(scope="session")
@@ -30,4 +28,4 @@ def cheap(tmp_path_factory):
 @pytest.fixture
 def cheap_copy(cheap, tmp_path):
     """The same, for a test to change."""
-    return shutil.copytree(cheap, tmp_path / "copy", symlinks=True)
+    return copy_project(cheap, tmp_path / "copy")

@@ -13,14 +13,17 @@ dvc add -q data/pictures
 sed -i -e 's/^  source: tfds /  source: folder /' -e 's|^  path: data/incoming |  path: data/pictures |' \
   -e 's/^  limit_per_class: 2400 /  limit_per_class: null /' -e 's/^  near_duplicates: 0.95 /  near_duplicates: 0.9 /' \
   -e 's/^  image_size: \[64, 64\] /  image_size: [96, 96] /' -e 's/^  layers: \[block4_pool\] /  layers: [block5_pool] /' \
-  -e '/^extract:/,/^train:/s/^  pooling: flatten /  pooling: avg /' -e 's/^    type: dense /    type: rbf_svm /' params.yaml
+  -e '/^extract:/,/^train:/s/^  pooling: flatten /  pooling: avg /' -e 's/^    type: dense /    type: rbf_svm /' \
+  -e 's/^  formats: \[saved_model, onnx\] /  formats: [onnx] /' params.yaml
 make run
 git add -A && git commit -qm "Run on our pictures"
 
-# More pictures.
+# More pictures, and a wrong label corrected.
 cp -r "$more"/. data/pictures
+mv "data/pictures/digit 1/wrong.png" "data/pictures/digit 0"
 make run
-python -m darkroom datadiff HEAD --list 3
+python -m darkroom datadiff HEAD --list 3 --csv "$share/changes.csv"
+dvc data status --granular --json > "$share/status.json"
 dvc metrics diff HEAD | grep -E '^Path|accuracy |log_loss '
 git add -A && git commit -qm "Run on more pictures"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.helpers.project import ROOT, commit, run, set_param
+from tests.helpers.project import ROOT, commit, copy_project, run, set_param
 
 GITHUB = ROOT / ".github/workflows/darkroom.yml"
 GITLAB = ROOT / ".gitlab-ci.yml"
@@ -107,7 +107,7 @@ def report_commands():
 def test_their_commands_make_the_report(cheap, tmp_path):
     """A change of a param on a branch, in a fresh clone, with what main pushed to a remote; on cheap stages."""
     team = tmp_path / "team"
-    shutil.copytree(cheap, team, symlinks=True)
+    copy_project(cheap, team)
     run("git", "branch", "-M", "main", cwd=team)
     run("dvc", "remote", "add", "-q", "-d", "team", str(tmp_path / "remote"), cwd=team)
     commit(team, "a remote")

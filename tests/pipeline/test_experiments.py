@@ -9,7 +9,7 @@ import mlflow
 import pytest
 
 from darkroom.core.files import read_csv
-from tests.helpers.project import ROOT, commit, copy_project, identify, repro, run
+from tests.helpers.project import BRIEF, ROOT, commit, copy_project, identify, repro, run, set_params
 
 pytestmark = pytest.mark.full
 
@@ -39,7 +39,7 @@ def run_queue(folder, grid, names):
 def copy(cheap, tmp_path_factory):
     """The project with stages that take no time, which has a git remote and a DVC remote on disk."""
     base = tmp_path_factory.mktemp("experiments")
-    folder = shutil.copytree(cheap, base / "copy", symlinks=True)
+    folder = copy_project(cheap, base / "copy")
     run("git", "clone", "-q", "--bare", str(folder), str(base / "remote.git"), cwd=base)
     run("git", "remote", "set-url", "origin", str(base / "remote.git"), cwd=folder)
     run("dvc", "remote", "add", "-d", "team", str(base / "storage"), cwd=folder)
@@ -70,6 +70,7 @@ def test_a_queue_of_real_trainings_has_every_run_in_mlflow_once(project, tmp_pat
     """Two at the same time, which share MLflow's store and the cache of features."""
     folder = copy_project(project, tmp_path / "copy")
     identify(folder)
+    set_params(folder, BRIEF)
     names = ["grid-1", "grid-2"]
     grid = command("dvc exp run --queue -n grid").replace("0.1,0.3,0.5", "0.1")
     run_queue(folder, grid, names)

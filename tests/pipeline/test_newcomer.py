@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from darkroom.core.files import read_csv
+from darkroom.core.params import read_yaml
 from tests.helpers.once import made_once
 from tests.helpers.pictures import save
 from tests.helpers.project import ROOT, clone, run
 from tests.helpers.servers import page_of_mlflow
+from tests.helpers.tracking import runs
 
 pytestmark = pytest.mark.full
 
@@ -44,6 +47,7 @@ def afternoon(tmp_path_factory):
 
     def make(base):
         digits(base / "pictures", 0, PICTURES)
+        min((base / "pictures/digit 0").iterdir()).rename(base / "pictures/digit 1/wrong.png")
         digits(base / "more", PICTURES, MORE)
         folder = clone(base / "darkroom")
         environment(folder)
@@ -63,6 +67,27 @@ def test_later_pictures_are_noticed_and_listed(afternoon):
     assert json.loads((folder / "reports/dataset.json").read_text())["found"] == CLASSES * (PICTURES + MORE)
     counts = next(line for line in output.splitlines() if line.startswith("added "))
     assert counts.split() == ["added", str(CLASSES * MORE)]
+
+
+def test_all_who_name_the_data_agree(afternoon):
+    """DVC, datadiff, the model card and MLflow, on the pictures that were added and the label that was corrected."""
+    folder, _, output = afternoon
+    status = json.loads((folder.parent / "share/status.json").read_text())["committed"]
+    rows = read_csv(folder.parent / "share/changes.csv")
+    in_raw = {kind: [item for item in status[kind] if "data/raw/" in str(item)] for kind in ("added", "renamed")}
+    added = [row["path_b"] for row in rows if row["change"] == "added"]
+    assert sorted(in_raw["added"]) == sorted(f"data/raw/train/{path}" for path in added)
+    (renamed,) = in_raw["renamed"]
+    (row,) = [row for row in rows if "label changed" in row["change"]]
+    assert [row["path_a"], row["path_b"]] == [renamed[side].removeprefix("data/raw/train/") for side in ("old", "new")]
+    locked = read_yaml(folder / "dvc.lock")["stages"]
+    card = (folder / "exports/MODEL_CARD.md").read_text()
+    for stage, name in (("download", "raw"), ("split", "split")):
+        md5 = next(out["md5"] for out in locked[stage]["outs"] if out["path"] == f"data/{name}")
+        assert md5 in output
+        assert f"`{md5}` for data/{name}" in card
+        assert md5 in {run.data.tags[f"data.{name}.md5"] for run in runs(folder, "training")}
+    assert f"git log -S {md5} dvc.lock" in card
 
 
 def test_the_model_is_good_and_compared_with_another(afternoon):

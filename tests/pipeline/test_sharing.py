@@ -9,7 +9,7 @@ import yaml
 
 from tests.helpers.once import made_once
 from tests.helpers.pictures import save
-from tests.helpers.project import ROOT, commit, repro, run, set_param
+from tests.helpers.project import ROOT, commit, copy_project, repro, run, set_param
 from tests.helpers.remotes import SECRET, s3_server, ssh_server
 
 RESULTS = ("models", "exports", "reports", "data/pictures", "data/features")
@@ -56,7 +56,7 @@ def shared(tmp_path_factory, cheap):
     """Two clones, with stages that take no time: `first` added pictures and pushed, `second` then changed a label."""
 
     def make(folder):
-        shutil.copytree(cheap, folder / "first", symlinks=True)
+        copy_project(cheap, folder / "first")
         run("git", "init", "-q", "--bare", "-b", "main", "git", cwd=folder)
         first, second = folder / "first", folder / "second"
         run("git", "checkout", "-q", "-B", "main", cwd=first)
@@ -80,7 +80,7 @@ def shared(tmp_path_factory, cheap):
 @pytest.fixture
 def two(shared, tmp_path):
     """`(first, second)`: copies of the clones, whose addresses of each other are relative, for a test to change."""
-    shutil.copytree(shared, tmp_path / "team", symlinks=True)
+    copy_project(shared, tmp_path / "team")
     return tmp_path / "team/first", tmp_path / "team/second"
 
 

@@ -16,7 +16,7 @@ from darkroom.images.decode import decode
 from darkroom.inference import formats
 from darkroom.tracking.store import connect
 from tests.helpers.processes import queued, together
-from tests.helpers.project import copy_project, repro, run, set_param, set_params, without
+from tests.helpers.project import BRIEF, copy_project, repro, run, set_param, set_params, without
 from tests.helpers.servers import MEMBER, Team, free_port, team, wait
 from tests.helpers.tracking import check_epochs, log_many_epochs
 
@@ -94,7 +94,7 @@ print(json.dumps([answer["label"] for answer in model.predict(images).to_dict("r
 
 @pytest.mark.full
 def test_one_trains_and_another_reads_everything(server, copy, tmp_path):
-    set_params(copy, {"train.head.dropout": 0.3, "export.register": "animals"})
+    set_params(copy, {**BRIEF, "train.head.dropout": 0.3, "export.register": "animals"})
     assert repro(copy, **server.variables()) == ["train", "evaluate", "export"]
     assert not (copy / "mlflow.db").exists()
     (logged,) = runs(server, tmp_path.name)
@@ -197,7 +197,7 @@ def test_a_user_who_may_not_write_is_told_before_training(server, copy, monkeypa
 @pytest.mark.full
 def test_a_server_that_stops_during_training_costs_nothing(server, copy, tmp_path):
     """It is away until after the evaluation; then the export writes the training, and `track` the evaluation."""
-    set_params(copy, {"train.epochs": EPOCHS, "train.patience": None})
+    set_params(copy, {**BRIEF, "train.epochs": EPOCHS, "train.patience": None})
     member = server.variables()
     with (tmp_path / "train.log").open("w") as log:
         train = subprocess.Popen(

@@ -6,13 +6,27 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
-from tests.helpers.project import copy_project, without
+from tests.helpers.project import ROOT, copy_project, without
 
 IMPORTS = ["mlflow", "pandas", "darkroom.tracking.live_run", "darkroom.tracking.pipeline_log"]
+
+
+def forking(preload: Sequence[str]) -> ForkServerContext:
+    """Return a context whose processes are forked from one that has imported this project's modules.
+
+    The first call of a pytest process decides which: there is one such process.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(preload))
+    with contextlib.chdir(ROOT):  # it would import another copy of the project from the folder in which a test works
+        forkserver.ensure_running()
+    return context
 
 
 def together(
@@ -23,8 +37,7 @@ def together(
     Returns:
         What each wrote to stdout and stderr; an exception is a failure.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(IMPORTS)
+    context = forking(IMPORTS)
     barrier = context.Barrier(len(calls))
     logs = [folder / "process.log" for folder, _ in calls]
     processes = [

@@ -1,6 +1,5 @@
 """Trainings in processes that can be killed, forked from one that has imported TensorFlow, so that it is paid once."""
 
-import multiprocessing
 import os
 import signal
 import sys
@@ -8,14 +7,14 @@ import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from tests.helpers.processes import forking
+
 PRELOAD = "tests.helpers.trainings_preload"
 
 
 def start(folder: Path, log: Path) -> BaseProcess:
     """Start `python -m stages.train` in a folder, in a process group of its own; it prints to a file."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([PRELOAD])
-    process = context.Process(target=_train, args=(folder, log))
+    process = forking([PRELOAD]).Process(target=_train, args=(folder, log))
     process.start()
     return process
 

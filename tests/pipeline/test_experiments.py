@@ -71,6 +71,7 @@ def test_a_queue_of_real_trainings_has_every_run_in_mlflow_once(project, tmp_pat
     folder = copy_project(project, tmp_path / "copy")
     identify(folder)
     set_params(folder, BRIEF)
+    commit(folder, "brief")
     names = ["grid-1", "grid-2"]
     grid = command("dvc exp run --queue -n grid").replace("0.1,0.3,0.5", "0.1")
     run_queue(folder, grid, names)

@@ -40,7 +40,11 @@ class LiveRun:
 
     @contextlib.contextmanager
     def open(self, id_file: Path) -> Iterator["Log"]:
-        """As `training_run`."""
+        """Open the run as `training_run` does.
+
+        Raises:
+            UserError: the other process cannot reach the store, or was killed, before training starts.
+        """
         if not self.process:
             with training_run(id_file) as log:
                 yield log
@@ -57,7 +61,7 @@ class LiveRun:
             send(None)
         finally:
             self.close()
-        if self.process.exitcode:  # it was killed, so the next stage writes what the run lacks
+        if self.process.exitcode and id_file.exists():  # it was killed, so the next stage writes what the run lacks
             write_text(runs.incomplete_run_file(), id_file.read_text())
 
     def _begin(self, id_file: Path) -> None:
@@ -65,7 +69,7 @@ class LiveRun:
             self.connection.send(id_file)
             error = self.connection.recv()
         except (OSError, EOFError):
-            error = UserError("the process that writes to MLflow was killed, probably for lack of memory: try again.")
+            error = UserError("the process that writes to MLflow ended before training began: free memory, try again.")
         if error:
             raise error
 

@@ -83,6 +83,14 @@ def test_a_training_outlives_the_process_that_keeps_its_run(pulled):
     assert "model_sha256" in recorded.data.tags
 
 
+def test_no_training_begins_without_the_process_that_keeps_its_run(pulled):
+    script = TRAINING.replace("with live", "live.process.kill()\nwith live", 1)
+    done = run("python", "-c", script, "1", "print('trained')", cwd=pulled, check=False)
+    assert done.returncode == 1
+    assert "the process that writes to MLflow ended before training began" in done.stderr
+    assert "trained" not in done.stdout
+
+
 def test_without_a_store_no_training_begins(pulled):
     away = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:1"}
     done = run("python", "-c", TRAINING, "1", "print('trained')", cwd=pulled, check=False, **away)

@@ -12,10 +12,9 @@ from filelock import FileLock
 from hypothesis import settings
 
 from darkroom.core import runtime  # first of all, since it sets what TensorFlow reads when a test module imports it
-from darkroom.pipeline.params import STAGES
 from tests.helpers.once import made_once
 from tests.helpers.pictures import FASHION, PER_CLASS, download_params, write_splits
-from tests.helpers.project import ROOT, clone, copy_project, fill, inside, record, run, without
+from tests.helpers.project import ROOT, clone, commit, copy_project, fill, inside, run, without
 
 PATH = list(sys.path)
 # Tests assert no times, and an example may have to import something.
@@ -120,12 +119,8 @@ def project(tmp_path_factory, pictures):
     def make(folder):
         clone(folder / "darkroom")
         fill(folder / "darkroom", pictures)
-        run("python", "-m", "tests.helpers.stages", *STAGES[:4], cwd=folder / "darkroom")
-        run("dvc", "commit", "-q", "-f", *STAGES[:4], cwd=folder / "darkroom")  # runs in MLflow name the data's MD5s
-        run("python", "-m", "tests.helpers.stages", "train", "evaluate", cwd=folder / "darkroom")
-        # In a process of its own, as by DVC: a SavedModel stores how TensorFlow numbered the functions in the process.
-        run("python", "-m", "stages.export", cwd=folder / "darkroom")
-        record(folder / "darkroom", "first run")
+        run("python", "-m", "tests.helpers.first_run", cwd=folder / "darkroom")
+        commit(folder / "darkroom", "first run")
 
     made = made_once(tmp_path_factory, "project", make)
     # Each process has its own copy, since tests leave files there.

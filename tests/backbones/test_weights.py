@@ -11,6 +11,7 @@ from darkroom.core.hashing import arrays_sha256
 from darkroom.tracking import pipeline_log, store
 from tests.helpers.backbones import vgg16_weights
 from tests.helpers.project import inside
+from tests.helpers.stores import new_store
 from tests.helpers.training import extracted, tuned
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
@@ -72,6 +73,7 @@ def test_a_file_of_weights(own):
 
 
 def test_unsuitable_sources_are_named(own, workspace):
+    new_store(workspace / "mlflow.db")
     folder = workspace / "data/weights"
     (folder / "broken.weights.h5").write_bytes(b"no weights")
     (folder / "broken.keras").write_bytes(b"no zip")

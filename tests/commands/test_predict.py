@@ -26,17 +26,10 @@ from tests.helpers.project import ROOT, interruptible, run
 KINDS = ("onnx", "litert", "saved_model")
 
 
-@pytest.fixture(scope="module")
-def exports(fashion, tensorflow, tmp_path_factory):
+@pytest.fixture(scope="session")
+def exports(small_model):
     """A folder with a small model in three formats."""
-    from darkroom.export.conversion import Conversion
-    from tests.helpers.small_model import trained
-
-    folder = tmp_path_factory.mktemp("exports")
-    conversion = Conversion(trained(fashion / "train").whole(), CLASSES)
-    for name in KINDS:
-        conversion.write(FORMATS[name], folder)
-    return folder
+    return small_model / "exports"
 
 
 @pytest.fixture

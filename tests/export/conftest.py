@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from darkroom.core.params import Base
+from tests.helpers.stores import new_store
 
 PICTURES = 10
 
@@ -42,6 +43,7 @@ def exported(project, tensorflow, tmp_path_factory):
     for name in ("models", "reports", "data/split", "darkroom"):
         shutil.copytree(project / name, folder / name)
     shutil.copy(project / "params.yaml", folder)
+    new_store(folder / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")

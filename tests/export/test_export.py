@@ -102,15 +102,15 @@ def test_a_format_that_disagrees_with_keras_stops_the_stage(exported, tmp_path, 
     monkeypatch.chdir(tmp_path)
     spec = exported.model.spec
     wrong = dataclasses.replace(exported.model, spec=spec.model_copy(update={"temperature": 1.05 * spec.temperature}))
-    path = Conversion(wrong.whole(), list(spec.classes)).write(FORMATS["onnx"], tmp_path)
-    mistaken = dataclasses.replace(FORMATS["onnx"], write=lambda conversion, target: shutil.copy(path, target))
-    monkeypatch.setitem(FORMATS, "onnx", mistaken)
+    path = Conversion(wrong.whole(), list(spec.classes)).write(FORMATS["saved_model"], tmp_path)
+    mistaken = dataclasses.replace(FORMATS["saved_model"], write=lambda _, target: shutil.copytree(path, target))
+    monkeypatch.setitem(FORMATS, "saved_model", mistaken)
     before = files(tmp_path)
     with pytest.raises(
         UserError,
-        match=r"model.onnx disagrees with Keras on 5 test pictures \(100.0% of the .*nothing was exported; remove onnx",
+        match=r"saved_model disagrees with Keras on 5 .* \(100.0% of the .*nothing was exported; remove saved_model",
     ):
-        export.main(Base(seed=1), export.Params(formats=["onnx"], check_pictures=5))
+        export.main(Base(seed=1), export.Params(formats=["saved_model"], check_pictures=5))
     assert {name: content for name, content in files(tmp_path).items() if ".partial/" not in name} == before
 
 

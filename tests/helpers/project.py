@@ -69,12 +69,6 @@ def commit(folder: Path, message: str) -> None:
     run("git", *author, "commit", "-q", "--allow-empty", "-m", message, cwd=folder)
 
 
-def record(folder: Path, message: str) -> None:
-    """Have DVC and git keep the outputs that lie there, as if `dvc repro` had just made them."""
-    run("dvc", "commit", "-q", "-f", cwd=folder)
-    commit(folder, message)
-
-
 def identify(folder: Path) -> None:
     """Set git's user, without whom DVC cannot keep an experiment."""
     for key, value in (("user.name", "Test"), ("user.email", "test@localhost")):

@@ -1,6 +1,5 @@
 """A small model that is right about most of Fashion-MNIST's bags, coats and sandals, trained in seconds."""
 
-from functools import cache
 from pathlib import Path
 
 import keras
@@ -15,9 +14,8 @@ from tests.helpers.training import model_spec
 SETTINGS = {"name": "mnist_cnn", "image_size": [28, 28], "color": "grey", "activation": None}
 
 
-@cache
 def trained(folder: Path) -> Classifier:
-    """Train a network from scratch on a folder with a subfolder for each class, once in a process."""
+    """Train a network from scratch on a folder with a subfolder for each class."""
     files = [(path, number) for number, label in enumerate(CLASSES) for path in sorted((folder / label).iterdir())]
     pixels = np.stack([decode(path) for path, _ in files])
     keras.utils.set_random_seed(3)

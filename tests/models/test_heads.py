@@ -52,14 +52,14 @@ HEADS = {
     "logistic": Row(
         ["C"],
         ["sqrt", "l2"],
-        [1e-4, 10.0, 1e5],
+        [1e-4, 10.0, 1e3],
         lambda c: LogisticRegression(C=c, max_iter=1000),
         lambda logits, peer, rows, _: near(softmax(logits, axis=1) - peer.predict_proba(rows), 1e-3),
     ),
     "linear_svm": Row(
         ["C"],
         ["sqrt", "l2"],
-        [1e-4, 1.0, 1e4],
+        [1e-4, 1.0, 1e2],
         lambda c: LinearSVC(C=c, random_state=1),
         lambda logits, peer, rows, _: near(logits - peer.decision_function(rows), 1e-3),
     ),

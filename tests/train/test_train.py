@@ -17,6 +17,7 @@ from darkroom.models.inputs import Features
 from darkroom.train import checkpoints
 from darkroom.train.params import Params
 from stages import train
+from tests.helpers.stores import new_store
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
 
@@ -43,6 +44,7 @@ def test_the_outputs_fit_together(project):
 
 def test_a_fine_tuned_model_is_written_whole(vgg16, tmp_path):
     """`main`, with its run in MLflow."""
+    new_store(tmp_path / "mlflow.db")
     (tmp_path / "reports/split.csv").write_text("picture,class,split\na,Bag,train\nb,Bag,val\nc,Bag,test\n")
     (tmp_path / "reports/dataset.json").write_text('{"classes": {"Bag": 3}}')
     section = read_yaml(tmp_path / "params.yaml")["train"] | {"mode": "fine_tune", "epochs": 3, "batch_size": 16}

@@ -1,0 +1,48 @@
+"""The small project's first run, in the current folder: `python -m tests.helpers.first_run`.
+
+DVC gives each stage a process of its own, in which TensorFlow numbers its functions from one, and a SavedModel holds
+these numbers. So here too, but the processes are forked from one that has imported everything.
+"""
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import mlflow  # noqa: F401
+from dvc.repo import Repo
+
+from darkroom.core import runtime
+from darkroom.pipeline.params import STAGES
+from tests.helpers.stages import run_stages
+from tests.helpers.stores import new_store
+
+
+def main() -> None:
+    """Run all stages, and have DVC keep their outputs."""
+    runtime.import_tensorflow()
+    new_store(Path("mlflow.db"))
+    apart(run_stages, STAGES[:4])
+    apart(commit, STAGES[:4])  # runs in MLflow name the data's MD5s, which are in dvc.lock
+    apart(run_stages, ["train", "evaluate"])
+    apart(run_stages, ["export"])
+    apart(commit, STAGES[4:])
+
+
+def apart(function: Callable[..., None], *arguments: Any) -> None:
+    """Call a function in a process forked from this one."""
+    process = multiprocessing.get_context("fork").Process(target=function, args=arguments)
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+
+
+def commit(stages: Sequence[str]) -> None:
+    """Do what `dvc commit -f STAGE...` does."""
+    with Repo() as repository:
+        for stage in stages:
+            repository.commit(stage, force=True)
+
+
+if __name__ == "__main__":
+    main()

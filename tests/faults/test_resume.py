@@ -77,7 +77,7 @@ def trained(folder, epochs=0, delay=0.0):
 
 
 def test_a_killed_head_resumes(copy):
-    resumes(copy, "head", kills=2)
+    resumes(copy, "head", kills=1)
 
 
 @pytest.mark.full

@@ -23,9 +23,13 @@ settings.load_profile("darkroom")
 
 
 def pytest_collection_modifyitems(items):
-    """Put the files that test the small project first: one process makes it while the other has tests without it."""
-    files = {item.path for item in items if "project" in item.fixturenames}
-    items.sort(key=lambda item: item.path not in files)
+    """Put the files that test the small project first: one process makes it while the other has tests without it.
+
+    Of both kinds, those with longer tests come first: one of them at the very end would leave the other process idle.
+    """
+    project = {item.path for item in items if "project" in item.fixturenames}
+    longer = {item.path for item in items if item.get_closest_marker("full")}
+    items.sort(key=lambda item: (item.path not in project, item.path not in longer))
 
 
 @pytest.fixture(scope="session")

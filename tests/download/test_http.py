@@ -71,7 +71,7 @@ class Handler(BaseHTTPRequestHandler):
         stop = fault.get("stop", len(body))
         self.server.sent.append(len(body[:stop]))  # before the client has it, so that tests never see it too late
         self.send_response(status)
-        self.send_header("Connection", "close")  # else the client might send its next request into its end
+        self.send_header("Connection", "close")  # else the client may reuse a connection that is closing
         for key, value in headers.items():
             self.send_header(key, value)
         if fault.get("chunked"):

@@ -1,7 +1,7 @@
 """The small project's first run, in the current folder: `python -m tests.helpers.first_run`.
 
-DVC gives each stage a process of its own, in which TensorFlow numbers its functions from one, and a SavedModel holds
-these numbers. So here too, but the processes are forked from one that has imported everything.
+The stages run in processes forked from one that has imported everything. `export` has its own, as under DVC: a
+SavedModel holds the numbers that TensorFlow gives to functions in a process.
 """
 
 import multiprocessing
@@ -22,14 +22,14 @@ def main() -> None:
     """Run all stages, and have DVC keep their outputs."""
     runtime.import_tensorflow()
     new_store(Path("mlflow.db"))
-    apart(run_stages, STAGES[:4])
-    apart(commit, STAGES[:4])  # runs in MLflow name the data's MD5s, which are in dvc.lock
-    apart(run_stages, ["train", "evaluate"])
-    apart(run_stages, ["export"])
-    apart(commit, STAGES[4:])
+    forked(run_stages, STAGES[:4])
+    forked(commit, STAGES[:4])  # runs in MLflow name the data's MD5s, which are in dvc.lock
+    forked(run_stages, ["train", "evaluate"])
+    forked(run_stages, ["export"])
+    forked(commit, STAGES[4:])
 
 
-def apart(function: Callable[..., None], *arguments: Any) -> None:
+def forked(function: Callable[..., None], *arguments: Any) -> None:
     """Call a function in a process forked from this one."""
     process = multiprocessing.get_context("fork").Process(target=function, args=arguments)
     process.start()

@@ -123,7 +123,7 @@ def folder(project, tmp_path):
 
 @pytest.fixture(scope="module")
 def few(project, tensorflow, tmp_path_factory):
-    """The same with few pictures, whose features are extracted."""
+    """The small project with five pictures of each class in each split, and their features."""
     left_out = without(project, ".git", ".dvc/cache", "mlflow.db", "mlartifacts", "data/raw", "exports")
     with inside(project, tmp_path_factory.mktemp("few") / "copy", left_out) as copy:
         trim(copy, pictures=5)

@@ -31,8 +31,11 @@ def main(base: Base, params: Params) -> None:
     """Collect the good pictures of the source, inspect them, and report on both."""
     with whole_folder(RAW) as folder:
         with scratch_folder(RAW) as scratch:
-            report = collect(sources.read(params, scratch), folder, params, base.seed)
+            source = sources.read(params, scratch)
+            print(f"download: {source.description}", flush=True)
+            report = collect(source.files, folder, params, base.seed)
         report |= describe(folder, params.near_duplicates) | {"md5": folder_md5(folder)}
+    report = {"source": {"description": source.description, **source.details}} | report
     write_json(DATASET_REPORT, report)
     dropped = f", {len(report['dropped']):,} dropped: see {DATASET_REPORT}" if report["dropped"] else ""
     print(f"download: {report['kept']:,} pictures of {len(report['classes'])} classes in {RAW}{dropped}")

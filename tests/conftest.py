@@ -49,7 +49,7 @@ def fashion(tmp_path_factory):
         params = download_params(source="tfds", name=FASHION, limit_per_class=PER_CLASS)
         # Two runs of the tests would prepare the set in the same place at the same time.
         with FileLock(Path(tempfile.gettempdir()) / f"darkroom-{os.getuid()}.lock"):
-            files = list(tfds.read(params, folder))
+            files = list(tfds.read(params, folder).files)
         chosen = [file for file in files if file.part == "test" and file.name < "002500"]
         # Those that would be kept of all 60,000; a few more, since some may be copies.
         train = [file for file in files if file.part == "train"]

@@ -21,7 +21,7 @@ from tests.helpers.pictures import download_params
 def files_of(source: str, path: Path | None = None, scratch: Path | None = None, **changes: Any) -> list[SourceFile]:
     """All that a source yields."""
     place = {"path": str(path)} if path else {}
-    return list(sources.read(download_params(source=source, **place, **changes), scratch or Path("scratch")))
+    return list(sources.read(download_params(source=source, **place, **changes), scratch or Path("scratch")).files)
 
 
 def names_of(files: Iterable[SourceFile]) -> list[tuple[str, str, str]]:

@@ -1,15 +1,14 @@
 """The sources of labelled pictures: each module here but `base` is one, named as in `download.source`.
 
-To add a source, add a module with a function `read(params, scratch)` that yields `base.SourceFile`.
+To add a source, add a module with a function `read(params, scratch)` that returns a `base.Source`.
 """
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from darkroom.download.sources.base import SourceFile
+from darkroom.download.sources.base import Source
 
 if TYPE_CHECKING:
     from darkroom.download.params import Params
@@ -17,8 +16,8 @@ if TYPE_CHECKING:
 NAMES = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "base")
 
 
-def read(params: "Params", scratch: Path) -> Iterator[SourceFile]:
-    """All files of the source `params.source`, unchecked.
+def read(params: "Params", scratch: Path) -> Source:
+    """Open the source `params.source`; its files are unchecked.
 
     Args:
         params: of the stage.
@@ -27,6 +26,5 @@ def read(params: "Params", scratch: Path) -> Iterator[SourceFile]:
     Raises:
         UserError: the source is missing, unreadable, or holds no labelled pictures.
     """
-    source = importlib.import_module(f"{__name__}.{params.source}")
-    files: Iterator[SourceFile] = source.read(params, scratch)
-    return files
+    source: Source = importlib.import_module(f"{__name__}.{params.source}").read(params, scratch)
+    return source

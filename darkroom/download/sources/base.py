@@ -2,9 +2,10 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +26,14 @@ class SourceFile(NamedTuple):
     label: str
     name: str
     content: Path | bytes | np.ndarray | UserError  # a file, its bytes, uint8 pixels, or why there is none
+
+
+class Source(NamedTuple):
+    """A source that has been opened: its files, and how it was read."""
+
+    files: Iterable[SourceFile]
+    description: str  # one line for the terminal and the report
+    details: Mapping[str, Any] = MappingProxyType({})  # JSON, for the report
 
 
 def safe_name(label: str) -> str:

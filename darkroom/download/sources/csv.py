@@ -11,10 +11,10 @@ from darkroom.core.errors import UserError
 from darkroom.core.terminal import progress
 from darkroom.download.local import local_path
 from darkroom.download.params import Params
-from darkroom.download.sources.base import SourceFile, parts_of_files, safe_name
+from darkroom.download.sources.base import Source, SourceFile, parts_of_files, safe_name
 
 
-def read(params: Params, scratch: Path) -> Iterator[SourceFile]:
+def read(params: Params, scratch: Path) -> Source:
     """One picture a row of a CSV file, or of each CSV file in a folder: the label, then pixel values from 0 to 255.
 
     `download.csv.shape` is that of a picture, (height, width) for grey or (height, width, 3) for colour. Rows of files
@@ -23,10 +23,15 @@ def read(params: Params, scratch: Path) -> Iterator[SourceFile]:
     Raises:
         UserError: there is no such file, or no CSV file in the folder.
     """
-    path, shape, header = local_path(params, scratch), tuple(params.csv.shape), params.csv.header
+    path = local_path(params, scratch)
     files = [path] if path.is_file() else sorted(path.rglob("*.csv")) if path.is_dir() else []
     if not files:
         raise UserError(f"download.path {path} is not a CSV file and holds none.")
+    return Source(_pictures(path, files, params), f"rows of {len(files)} CSV files")
+
+
+def _pictures(path: Path, files: list[Path], params: Params) -> Iterator[SourceFile]:
+    shape, header = tuple(params.csv.shape), params.csv.header
     labels: dict[str, str] = {}
     for file, part in zip(files, parts_of_files(files), strict=True):
         stem = "__".join(file.relative_to(path).with_suffix("").parts) if path.is_dir() else file.stem

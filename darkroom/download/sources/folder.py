@@ -8,19 +8,19 @@ from darkroom.core.errors import UserError
 from darkroom.core.terminal import progress
 from darkroom.download.local import local_path
 from darkroom.download.params import Params
-from darkroom.download.sources.base import PART_NAMES, SourceFile, visible_files
+from darkroom.download.sources.base import PART_NAMES, Source, SourceFile, visible_files
 from darkroom.images.folders import class_folders
 
 
-def read(params: Params, scratch: Path) -> Iterator[SourceFile]:
+def read(params: Params, scratch: Path) -> Source:
     """Files of `download.path`."""
     return labelled_files(local_path(params, scratch))
 
 
-def labelled_files(folder: Path) -> Iterator[SourceFile]:
+def labelled_files(folder: Path) -> Source:
     """Files in `folder/<class>/`, or in `folder/{train,val,test}/<class>/` where there is a `train`.
 
-    Files outside the class folders are yielded with an error as their content, so that the report lists them.
+    Files outside the class folders have an error as their content, so that the report lists them.
 
     Raises:
         UserError: the folder is missing or holds no class folders.
@@ -40,7 +40,7 @@ def labelled_files(folder: Path) -> Iterator[SourceFile]:
         for path in visible_files(folder)
         if path not in used
     ]
-    yield from progress(files, len(files), f"checking {folder}", unit="files")
+    return Source(progress(files, len(files), f"checking {folder}", unit="files"), "class folders")
 
 
 def _remedy() -> str:

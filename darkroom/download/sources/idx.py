@@ -11,10 +11,10 @@ from darkroom.core.errors import UserError
 from darkroom.core.terminal import progress
 from darkroom.download.local import local_path
 from darkroom.download.params import Params
-from darkroom.download.sources.base import SourceFile, parts_of_files, visible_files
+from darkroom.download.sources.base import Source, SourceFile, parts_of_files, visible_files
 
 
-def read(params: Params, scratch: Path) -> Iterator[SourceFile]:
+def read(params: Params, scratch: Path) -> Source:
     """Pictures of the IDX files in `download.path`, gzipped or not: `*images*` with its `*labels*`; t10k is the test.
 
     Format: http://yann.lecun.com/exdb/mnist (two zero bytes, type, number of dimensions, dimensions as big-endian
@@ -27,6 +27,10 @@ def read(params: Params, scratch: Path) -> Iterator[SourceFile]:
     images = sorted(path for path in visible_files(folder) if "images" in path.name) if folder.is_dir() else []
     if not images:
         raise UserError(f"download.path {folder} holds no IDX files such as train-images-idx3-ubyte.gz.")
+    return Source(_pictures(images), f"{len(images)} pairs of IDX files")
+
+
+def _pictures(images: list[Path]) -> Iterator[SourceFile]:
     for path, part in zip(images, parts_of_files(images), strict=True):
         pair = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1").replace("idx4", "idx1"))
         if not pair.is_file():

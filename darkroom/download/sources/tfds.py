@@ -11,10 +11,10 @@ from darkroom.core.network import reachable
 from darkroom.core.terminal import progress
 from darkroom.download import tfds_mirror
 from darkroom.download.params import Params
-from darkroom.download.sources.base import PART_NAMES, SourceFile, safe_name
+from darkroom.download.sources.base import PART_NAMES, Source, SourceFile, safe_name
 
 
-def read(params: Params, scratch: Path) -> Iterator[SourceFile]:
+def read(params: Params, scratch: Path) -> Source:
     """Pictures of the set `download.name`, as they are encoded there.
 
     Raises:
@@ -30,9 +30,16 @@ def read(params: Params, scratch: Path) -> Iterator[SourceFile]:
     classes = [safe_name(label) for label in builder.info.features["label"].names]
     if len(set(classes)) < len(classes):
         raise UserError(f"download.name {params.name} has classes with the same folder name: {sorted(classes)}.")
+    parts = _parts(builder.info.splits, str(params.name))
+    return Source(_pictures(builder, parts, classes), f"TensorFlow Datasets' {builder.info.full_name}")
+
+
+def _pictures(builder: Any, parts: dict[str, str], classes: list[str]) -> Iterator[SourceFile]:
+    import tensorflow_datasets as tfds
+
     # One shard after another: the pictures come in the order of the set.
     in_order = tfds.ReadConfig(interleave_cycle_length=1)
-    for split, part in _parts(builder.info.splits, str(params.name)).items():
+    for split, part in parts.items():
         count = builder.info.splits[split].num_examples
         examples = builder.as_dataset(
             split=split, decoders={"image": tfds.decode.SkipDecoding()}, read_config=in_order, shuffle_files=False
@@ -40,7 +47,7 @@ def read(params: Params, scratch: Path) -> Iterator[SourceFile]:
         # Other features may differ in shape from picture to picture, and single examples take four times as long.
         batches = examples.map(lambda example: (example["image"], example["label"])).batch(64)
         pictures = (picture for batch in tfds.as_numpy(batches) for picture in zip(*batch, strict=True))
-        for number, (content, label) in enumerate(progress(pictures, count, f"reading {params.name} {split}")):
+        for number, (content, label) in enumerate(progress(pictures, count, f"reading {builder.name} {split}")):
             suffix = "png" if content.startswith(b"\x89PNG") else "jpg"
             yield SourceFile(part, classes[label], f"{number:06d}.{suffix}", content)
 

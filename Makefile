@@ -12,10 +12,12 @@ help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 run: .venv/installed  ## set up, run the pipeline, show the results and where they are
+	@python -m darkroom check
 	dvc repro
 	@python -m darkroom summary
 
 advise: .venv/installed  ## recommend a training for these pictures, and explain why
+	@python -m darkroom check
 	@dvc repro -q extract
 	@python -m darkroom advise
 
@@ -24,6 +26,7 @@ recipe: .venv/installed  ## run a known-good experiment: NAME=… SET="key=value
 	@$(if $(NAME),python -m darkroom summary)
 
 sweep: .venv/installed  ## search for a better head on the features: NAME=… ARGS="--trials 50 --heads dense,rbf_svm"
+	@python -m darkroom check
 	@dvc repro -q extract
 	@python -m darkroom sweep $(NAME) $(ARGS)
 

@@ -32,7 +32,8 @@ def main(base: Base, params: Params) -> None:
     with whole_folder(RAW) as folder:
         with scratch_folder(RAW) as scratch:
             source = sources.read(params, scratch)
-            print(f"download: {source.description}", flush=True)
+            for line in (source.description, *source.details.get("notes", ())):
+                print(f"download: {line}", flush=True)
             report = collect(source.files, folder, params, base.seed)
         report |= describe(folder, params.near_duplicates) | {"md5": folder_md5(folder)}
     report = {"source": {"description": source.description, **source.details}} | report

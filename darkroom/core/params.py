@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
 from darkroom.core.errors import UserError
@@ -21,6 +21,23 @@ Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Pooling = Literal["avg", "max", "flatten"]
 Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
+
+
+def first_match(pattern: str, text: str) -> str:
+    """The first match of a regular expression, or of its first group that matched; empty if there is none."""
+    match = re.search(pattern, text)
+    return next(filter(None, match.groups() or [match[0]]), "") if match else ""
+
+
+def _pattern(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"it is not a regular expression ({error})") from None
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(_pattern)]
 Model = TypeVar("Model", bound=BaseModel)
 
 

@@ -7,6 +7,11 @@ from darkroom.download.http import fetch, verify
 from darkroom.download.params import Params
 
 
+def origin(params: Params) -> str:
+    """The user's own name for the source, for messages."""
+    return params.url or params.path
+
+
 def local_path(params: Params, scratch: Path, unpacked: bool = False) -> Path:
     """`download.path`, or the file behind `download.url`; an archive is unpacked into `scratch`.
 

@@ -1,10 +1,11 @@
 """Section `download` of params.yaml."""
 
+import os
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from darkroom.core.params import OneOf, Section
+from darkroom.core.params import OneOf, Pattern, Section
 from darkroom.download import sources
 from darkroom.download.sources.base import safe_name
 
@@ -23,6 +24,33 @@ class Csv(Section):
         return shape
 
 
+class Parts(Section):
+    """The folders, or the values in a table's column, that are official parts."""
+
+    train: str | list[str] = Field(min_length=1)
+    val: str | list[str] | None = None
+    test: str | list[str] | None = None
+
+
+class Columns(Section):
+    """The columns of the tables of source table; null: found by the usual names."""
+
+    picture: str | None = None
+    label: str | None = None
+    part: str | None = None
+    group: str | None = None
+
+
+def _literal(path: str) -> str:
+    """Refuse what a shell would expand: DVC takes it literally."""
+    if (expanded := os.path.expandvars(os.path.expanduser(path))) != path:  # noqa: PTH111 - keeps all else as it is
+        raise ValueError(f"DVC takes that literally: write {expanded}")
+    return path
+
+
+LiteralPath = Annotated[str, Field(min_length=1), AfterValidator(_literal)]
+
+
 class Params(Section):
     """Section `download` of params.yaml."""
 
@@ -30,7 +58,12 @@ class Params(Section):
     name: str | None = Field("fashion_mnist:3.0.1", min_length=1)
     data_dir: str | None = None
     manual_dir: str | None = None
-    path: str = Field("data/incoming", min_length=1)
+    path: LiteralPath = "data/incoming"
+    pictures: LiteralPath = "data/incoming"
+    layout: Literal["auto", "classes", "parts"] = "auto"
+    parts: Parts | None = None
+    label_from: Pattern | None = None
+    table: Columns = Columns()
     url: str | None = None
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
     unpacked_gb: float = Field(50, gt=0)

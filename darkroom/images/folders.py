@@ -8,6 +8,16 @@ from darkroom.core.files import read_csv
 from darkroom.core.paths import AUGMENTED, LEFT_OUT, SPLIT
 
 PARTS = ("train", "val", "test")
+# What operating systems, file servers and tools leave between pictures, in lower case; hidden files are clutter, too.
+_CLUTTER = {
+    *("__macosx", "__pycache__", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "picasa.ini", "zbthumbnail.info"),
+    *("@eadir", "@tmp", "#recycle", "#snapshot", "$recycle.bin", "system volume information", "lost+found"),
+}
+
+
+def is_clutter(name: str) -> bool:
+    """Whether a file or folder of this name is nobody's picture: hidden, a system's own, or a file of DVC's."""
+    return name.startswith(".") or name.lower() in _CLUTTER or name.endswith(".dvc")
 
 
 class Picture(NamedTuple):

@@ -3,11 +3,11 @@
 Pictures are named by their path below data/raw, such as train/cat/1.jpg.
 """
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from darkroom.core.errors import UserError
 from darkroom.core.graphs import connected_groups
+from darkroom.core.params import first_match
 from darkroom.images.folders import PARTS
 
 Assignment = dict[str, str]  # picture to part
@@ -34,12 +34,8 @@ def make_groups(near: Mapping[str, str], pattern: str | None, names: Collection[
 
 
 def match_of(pattern: str | None, name: str) -> str:
-    """The match of a regular expression in a picture's file name; empty if there is none.
-
-    If the expression has groups, the first one that matched counts.
-    """
-    match = re.search(pattern, name.rsplit("/", 1)[1]) if pattern else None
-    return next(filter(None, match.groups() or [match[0]]), "") if match else ""
+    """The match of a regular expression in a picture's file name; empty if there is none."""
+    return first_match(pattern, name.rsplit("/", 1)[1]) if pattern else ""
 
 
 def resolve(

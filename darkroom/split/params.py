@@ -1,12 +1,11 @@
 """Section `split` of params.yaml."""
 
 import math
-import re
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from darkroom.core.params import OneOf, Section
+from darkroom.core.params import OneOf, Pattern, Section
 from darkroom.split.methods import METHODS
 
 
@@ -19,7 +18,7 @@ class Params(Section):
     folds: int = Field(5, ge=2)
     fold: int = Field(1, ge=1)
     hold_out: Literal["last", "first"] = "last"
-    group: str | None = None
+    group: Pattern | None = None
     near_duplicates_together: bool = True
 
     @field_validator("ratio")
@@ -44,12 +43,3 @@ class Params(Section):
         if fold > info.data.get("folds", fold):
             raise ValueError(f"the folds are 1 to {info.data['folds']}")
         return fold
-
-    @field_validator("group")
-    @classmethod
-    def _pattern(cls, group: str | None) -> str | None:
-        try:
-            re.compile(group or "")
-        except re.error as error:
-            raise ValueError(f"it is not a regular expression ({error})") from None
-        return group

@@ -12,7 +12,7 @@ def test_only_tfds_needs_a_name(source):
     ("values", "sentence"),
     [
         ({"source": "tfds", "name": None}, "source tfds needs the name of a data set, such as fashion_mnist:3.0.1"),
-        ({"source": "base"}, "Input should be 'archive', 'csv', 'folder', 'idx' or 'tfds'"),
+        ({"source": "base"}, "Input should be 'archive', 'csv', 'folder', 'idx', 'table' or 'tfds'"),
         ({"classes": {"a": "x/y"}}, "'x/y' cannot be the name of a folder: 'x_y' can"),
     ],
 )

@@ -1,5 +1,6 @@
 """Good, odd and bad files made from real photographs, each with its expected outcome."""
 
+import hashlib
 import importlib.util
 import io
 import os
@@ -285,7 +286,6 @@ FILES = [
     ("bad/paper.jpg", file("PDF"), UNKNOWN),
     ("bad/archive.png", zipped, UNKNOWN),
     ("bad/array.npy", numpy_file, UNKNOWN),
-    ("bad/Thumbs.db", fixed(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(500)), UNKNOWN),
     # out of bounds, or pixels that have no meaning
     ("bad/small.png", lambda pixels: encoded(pixels[:5, :5], "PNG"), "5 x 5 pixels"),
     ("bad/nine.png", lambda pixels: encoded(pixels[:9, :], "PNG"), "64 x 9 pixels: the shorter side must have 10"),
@@ -298,10 +298,10 @@ FILES = [
     ("stray.png", file("PNG"), "in no class folder"),
     ("readme.txt", fixed(b"hello\n"), "in no class folder"),
     ("good/b/c.png", file("PNG"), KEPT),
-    ("good/b__c.png", file("PNG"), "another file has this name"),
+    ("good/b__c.png", file("PNG"), KEPT),
     ("bad/good.png", file("PNG"), KEPT),  # or the class would have none
 ]
-HIDDEN = ["good/.hidden.png", "good/.folder/x.png", ".class/x.png", "good/._plain.jpg", ".DS_Store"]
+HIDDEN = ["good/.hidden.png", "good/.folder/x.png", ".class/x.png", "good/._plain.jpg", ".DS_Store", "bad/Thumbs.db"]
 
 # The first has the photograph; the others have its pixels too.
 COPIES = [
@@ -321,18 +321,16 @@ SPECIAL = [
     ("bad/pipe.png", os.mkfifo, "not a regular file"),
     ("bad/socket.png", None, "not a regular file"),
     ("bad/null.png", "/dev/null", "not a regular file"),
-    ("bad/loop", ".", "not a regular file"),
-    ("bad/up", "../..", "not a regular file"),
     ("bad/unreadable.png", "/proc/self/mem", "cannot be read"),
     ("good/link.png", "../../elsewhere/x.png", KEPT),
-    ("good/linked", "../../elsewhere/folder", None),
-    ("good/linked/x.png", None, KEPT),  # comes through the link
 ]
 
 
 def place(name):
     """Where the stage puts a file of the folder."""
     label, *deeper = name.split("/")
+    if name in ("good/b/c.png", "good/b__c.png"):  # they would have one name
+        return f"train/good/b__c__{hashlib.sha256(name.encode()).hexdigest()[:8]}.png"
     return f"train/{label}/{'__'.join(deeper)}" if deeper else name
 
 

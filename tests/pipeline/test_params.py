@@ -19,7 +19,7 @@ WRONG = [
     ("train.epochs", True, "train.epochs is true, but should be a valid integer"),
     ("train.epochs", 0, "train.epochs is 0, but should be greater than or equal to 1"),
     ("train.optimizer", "adm", "train.optimizer is 'adm', but should be 'adam', 'adamw', 'sgd' or 'rmsprop'"),
-    ("download.source", "ftp", "download.source is 'ftp', but should be 'archive', 'csv', 'folder', 'idx' or 'tfds'"),
+    ("download.source", "ftp", "download.source is 'ftp', but should be 'archive', 'csv', 'folder', 'idx',"),
     ("split.ratio", [0.7, 0.1, 0.1], "split.ratio is [0.7, 0.1, 0.1], but train, val and test must be shares"),
     ("split.ratio", [0.9, 0.1], "split.ratio is [0.9, 0.1], but should have at least 3 items"),
     ("split.ratio", [0.0, 0.5, 0.5], "split.ratio is [0.0, 0.5, 0.5], but train, val and test must be shares"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from darkroom.download.sources.base import Source
+from darkroom.download.tracked import check_tracked
 
 if TYPE_CHECKING:
     from darkroom.download.params import Params
@@ -26,5 +27,9 @@ def read(params: "Params", scratch: Path) -> Source:
     Raises:
         UserError: the source is missing, unreadable, or holds no labelled pictures.
     """
+    if params.source != "tfds" and not params.url:
+        check_tracked(Path(params.path))
+    if params.source == "table":
+        check_tracked(Path(params.pictures))
     source: Source = importlib.import_module(f"{__name__}.{params.source}").read(params, scratch)
     return source

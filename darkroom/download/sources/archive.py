@@ -10,4 +10,4 @@ from darkroom.download.sources.folder import labelled_files
 
 def read(params: Params, scratch: Path) -> Source:
     """Files of the archive `download.path` or `download.url`, unpacked into `scratch`."""
-    return labelled_files(local_path(params, scratch, unpacked=True))
+    return labelled_files(local_path(params, scratch, unpacked=True), params)

@@ -11,7 +11,8 @@ from darkroom.core.errors import UserError
 from darkroom.core.terminal import progress
 from darkroom.download.local import local_path
 from darkroom.download.params import Params
-from darkroom.download.sources.base import Source, SourceFile, parts_of_files, safe_name
+from darkroom.download.parts import parts_of_files
+from darkroom.download.sources.base import Source, SourceFile, safe_name
 
 
 def read(params: Params, scratch: Path) -> Source:

@@ -11,7 +11,9 @@ from darkroom.core.errors import UserError
 from darkroom.core.terminal import progress
 from darkroom.download.local import local_path
 from darkroom.download.params import Params
-from darkroom.download.sources.base import Source, SourceFile, parts_of_files, visible_files
+from darkroom.download.parts import parts_of_files
+from darkroom.download.sources.base import Source, SourceFile
+from darkroom.download.tree import read_tree
 
 
 def read(params: Params, scratch: Path) -> Source:
@@ -24,7 +26,7 @@ def read(params: Params, scratch: Path) -> Source:
         UserError: a file is missing, is not an IDX file of bytes, or the two of a pair differ in length.
     """
     folder = local_path(params, scratch)
-    images = sorted(path for path in visible_files(folder) if "images" in path.name) if folder.is_dir() else []
+    images = sorted(path for path in read_tree(folder).all_files() if "images" in path.name) if folder.is_dir() else []
     if not images:
         raise UserError(f"download.path {folder} holds no IDX files such as train-images-idx3-ubyte.gz.")
     return Source(_pictures(images), f"{len(images)} pairs of IDX files")

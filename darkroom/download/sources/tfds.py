@@ -11,7 +11,8 @@ from darkroom.core.network import reachable
 from darkroom.core.terminal import progress
 from darkroom.download import tfds_mirror
 from darkroom.download.params import Params
-from darkroom.download.sources.base import PART_NAMES, Source, SourceFile, safe_name
+from darkroom.download.parts import PARTS_BY_WORD
+from darkroom.download.sources.base import Source, SourceFile, safe_name
 
 
 def read(params: Params, scratch: Path) -> Source:
@@ -26,6 +27,7 @@ def read(params: Params, scratch: Path) -> Source:
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
     builder = _builder(str(params.name), params.data_dir)
+    _check_tracked(builder, params)
     prepare(builder, params.manual_dir)
     classes = [safe_name(label) for label in builder.info.features["label"].names]
     if len(set(classes)) < len(classes):
@@ -52,6 +54,26 @@ def _pictures(builder: Any, parts: dict[str, str], classes: list[str]) -> Iterat
             yield SourceFile(part, classes[label], f"{number:06d}.{suffix}", content)
 
 
+def _check_tracked(builder: Any, params: Params) -> None:
+    """Check that files which only this machine has lie below `download.path`, where DVC notices a change.
+
+    A registered set is the same everywhere: its version and the checksums of its downloads say what it is.
+    """
+    import tensorflow_datasets as tfds
+
+    own = {"manual_dir": params.manual_dir} if params.manual_dir else {}
+    try:
+        tfds.builder_cls(builder.name)
+    except tfds.core.registered.DatasetNotFoundError:
+        own["name"] = str(Path(builder.data_dir).parent)
+    for key, place in own.items():
+        if not Path(place).expanduser().resolve().is_relative_to(Path(params.path).resolve()):
+            raise UserError(
+                f"download.{key}: the files of {params.name} in {place} are outside download.path, so DVC would not "
+                f"notice when they change: set download.path to {place}."
+            )
+
+
 def _builder(name: str, data_dir: str | None) -> Any:
     """The builder of a set of labelled pictures."""
     import tensorflow_datasets as tfds
@@ -69,7 +91,7 @@ def _builder(name: str, data_dir: str | None) -> Any:
 
 def _parts(splits: Any, name: str) -> dict[str, str]:
     """The part that each split of the set becomes; a set with one split is all train."""
-    official = {split: PART_NAMES[split] for split in sorted(set(splits) & set(PART_NAMES))}
+    official = {split: PARTS_BY_WORD[split] for split in sorted(set(splits) & set(PARTS_BY_WORD))}
     if "train" in official:
         return official
     if len(splits) > 1:

@@ -1,3 +1,5 @@
+import os
+import re
 import shutil
 
 import pytest
@@ -8,64 +10,63 @@ from tests.helpers.pictures import save
 from tests.helpers.source_files import files_of, names_of
 
 
-@pytest.mark.parametrize("make", [lambda folder: None, lambda folder: (folder / "in").mkdir()])
-def test_a_folder_without_classes_is_refused(make, tmp_path):
-    make(tmp_path)
-    with pytest.raises(UserError, match="holds no class folders: put one folder of pictures for each class there"):
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda path: None, "does not exist"),
+        (lambda path: path.mkdir(), "has no pictures"),
+        (lambda path: path.write_text("words"), "is not a folder"),
+    ],
+)
+def test_a_folder_without_classes_is_refused(make, sentence, tmp_path):
+    make(tmp_path / "in")
+    with pytest.raises(UserError, match=f"{sentence}: put one folder of pictures for each class there"):
         files_of("folder", tmp_path / "in")
 
 
-@pytest.mark.parametrize("val", ["val", "valid", "validation"])
-def test_official_parts_are_recognised(val, tmp_path):
-    for part in ("train", val, "test"):
-        for label in "xy":
-            save(tmp_path / part / label / "p.png", photo(1))
-    files = names_of(files_of("folder", tmp_path))
-    assert sorted(files) == [(part, label, "p.png") for part in ("test", "train", "val") for label in "xy"]
+def test_a_link_to_a_folder_is_refused_since_dvc_does_not_look_behind_it(tmp_path):
+    save(tmp_path / "elsewhere/dog/one.png", photo(1))
+    save(tmp_path / "in/cat/two.png", photo(2))
+    for link in ("dog", "cat/more", "cat/loop"):
+        target = tmp_path / ("in" if link == "cat/loop" else "elsewhere/dog")
+        (tmp_path / "in" / link).symlink_to(target)
+        with pytest.raises(UserError) as error:
+            files_of("folder", tmp_path / "in")
+        assert f"{tmp_path / 'in' / link} is a link to a folder, {target}" in str(error.value)
+        remedy = str(error.value).rsplit(": ", 1)[1]
+        assert remedy == f"rm {tmp_path / 'in' / link}; cp -rl {target} {tmp_path / 'in' / link}"
+        (tmp_path / "in" / link).unlink()
+    shutil.copytree(tmp_path / "elsewhere/dog", tmp_path / "in/dog", copy_function=os.link)
+    assert len(files_of("folder", tmp_path / "in")) == 2
 
 
-def test_classes_may_be_called_test_where_there_is_no_train(tmp_path):
-    for label in ("test", "control"):
-        save(tmp_path / label / "p.png", photo(1))
-    assert names_of(files_of("folder", tmp_path)) == [("train", "control", "p.png"), ("train", "test", "p.png")]
-
-
-def test_parts_may_be_called_training_and_testing(tmp_path):
-    for part in ("Training", "TEST"):
-        save(tmp_path / part / "a/p.png", photo(1))
-    assert [file.part for file in files_of("folder", tmp_path)] == ["test", "train"]
-    (tmp_path / "testing/a").mkdir(parents=True)
-    with pytest.raises(UserError, match=r"TEST and testing in .* mean the same part: join them"):
-        files_of("folder", tmp_path)
-
-
-def test_folders_that_are_links_are_followed_and_loops_end(tmp_path):
+def test_a_linked_picture_and_a_linked_top_folder_are_read_since_dvc_hashes_both(tmp_path):
     save(tmp_path / "elsewhere/one.png", photo(1))
-    save(tmp_path / "in/a/two.png", photo(2))
-    (tmp_path / "in/b").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "in/a/loop").symlink_to(tmp_path / "in")
+    save(tmp_path / "real/cat/two.png", photo(2))
+    save(tmp_path / "real/dog/three.png", photo(3))
+    (tmp_path / "real/cat/one.png").symlink_to(tmp_path / "elsewhere/one.png")
+    (tmp_path / "in").symlink_to(tmp_path / "real")
     assert names_of(files_of("folder", tmp_path / "in")) == [
-        ("train", "a", "loop"), ("train", "a", "two.png"), ("train", "b", "one.png")
+        ("train", "cat", "one.png"), ("train", "cat", "two.png"), ("train", "dog", "three.png")
     ]  # fmt: skip
-
-
-def test_folders_that_link_to_each_other_are_walked_once(tmp_path):
-    for folder, other in (("p", "q"), ("q", "p")):
-        save(tmp_path / f"in/cat/{folder}/{folder}.png", photo(1))
-        (tmp_path / f"in/cat/{folder}/to_{other}").symlink_to(f"../{other}")
-    names = sorted(file.name for file in files_of("folder", tmp_path / "in"))
-    pictures = ["p__p.png", "p__to_q__q.png", "q__q.png", "q__to_p__p.png"]
-    assert names == sorted([*pictures, "p__to_q__to_p", "q__to_p__to_q"])
 
 
 def test_files_outside_the_class_folders_are_reported(tmp_path):
     picture = save(tmp_path / "train/a/1.png", photo(1))
-    for name in ("test/a/2.png", "train/stray.png", "notes.txt", "extra/b/3.png", ".hidden/x.png"):
+    for name in ("train/b/1.png", "test/a/2.png", "train/stray.png", "notes.txt", "extra/b/3.png", ".hidden/x.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(picture, tmp_path / name)
     files = files_of("folder", tmp_path)
     assert names_of(files) == [
-        ("test", "a", "2.png"), ("train", "a", "1.png"),
-        ("", "", "extra/b/3.png"), ("", "", "notes.txt"), ("", "", "train/stray.png"),
+        ("train", "a", "1.png"), ("train", "b", "1.png"), ("test", "a", "2.png"),
+        ("", "", "notes.txt"), ("", "", "extra/b/3.png"), ("", "", "train/stray.png"),
     ]  # fmt: skip
     assert {str(file.content) for file in files if not file.part} == {"in no class folder"}
+
+
+def test_files_of_one_name_in_two_folders_of_a_class_are_all_kept(tmp_path):
+    for name in ("one/a/1.png", "one/b/1.png", "two/a/1.png", "two/a/2.png"):
+        save(tmp_path / name, photo(1))
+    files = files_of("folder", tmp_path, parts={"train": ["one", "two"]})
+    assert [re.sub("__[0-9a-f]{8}", "__#", file.name) for file in files] == ["1__#.png", "1.png", "1__#.png", "2.png"]
+    assert len({file.name for file in files}) == 4

@@ -56,7 +56,7 @@ def prepared(tmp_path_factory, pictures, tensorflow):
 
 def test_a_prepared_set_with_several_splits(prepared):
     folder, rows = prepared
-    files = files_of("tfds", name="own_pets:1.0.0", data_dir=folder)
+    files = files_of("tfds", folder, name="own_pets:1.0.0", data_dir=folder)
     train = [file for file in files if file.part == "train"]
     assert {part: sum(file.part == part for file in files) for part in ("train", "val", "test")} == {
         "train": 12, "val": 4, "test": 4
@@ -68,13 +68,22 @@ def test_a_prepared_set_with_several_splits(prepared):
 
 
 def test_a_prepared_set_with_one_split_is_for_training(prepared):
-    files = files_of("tfds", name="only_everything", data_dir=prepared[0])
+    files = files_of("tfds", prepared[0], name="only_everything", data_dir=prepared[0])
     assert [file.part for file in files] == ["train"] * 20
+
+
+def test_files_that_only_this_machine_has_must_be_where_dvc_looks(prepared, tmp_path):
+    folder = f"{prepared[0]}/own_pets"
+    with pytest.raises(UserError, match=f"download.name: .*DVC would not notice .*: set download.path to {folder}"):
+        files_of("tfds", name="own_pets:1.0.0", data_dir=prepared[0])
+    assert files_of("tfds", folder, name="own_pets:1.0.0", data_dir=prepared[0])
+    with pytest.raises(UserError, match=f"download.manual_dir: .*: set download.path to {tmp_path}"):
+        files_of("tfds", name=FASHION, manual_dir=str(tmp_path))
 
 
 def test_a_set_without_train_lists_its_splits(prepared):
     with pytest.raises(UserError, match="odd_splits has no split called train, but first, second"):
-        files_of("tfds", name="odd_splits", data_dir=prepared[0])
+        files_of("tfds", prepared[0], name="odd_splits", data_dir=prepared[0])
 
 
 @pytest.mark.parametrize("name", ["no_such_set", "fashion_mnist:99.0.0"])
@@ -89,7 +98,8 @@ def test_files_that_were_downloaded_by_hand(tmp_path, monkeypatch):
 
     tfds_mirror.tfds_files("fashion_mnist", tmp_path / "by hand")
     monkeypatch.setattr(tfds.image_classification.MNIST, "_generate_examples", first_examples)
-    files = files_of("tfds", name=FASHION, data_dir=str(tmp_path / "data"), manual_dir=str(tmp_path / "by hand"))
+    folders = {"data_dir": str(tmp_path / "data"), "manual_dir": str(tmp_path / "by hand")}
+    files = files_of("tfds", tmp_path, name=FASHION, **folders)
     assert (files[0].part, files[0].name) == ("test", "000000.png")
     assert decode(files[0].content).shape == (28, 28, 3)
     assert len(files) == 20
@@ -109,4 +119,4 @@ def test_a_damaged_file_that_was_downloaded_by_hand_is_refused(tmp_path):
     (tmp_path / "by hand").mkdir()
     (tmp_path / "by hand/train-images-idx3-ubyte.gz").write_bytes(b"no")
     with pytest.raises(UserError, match="data set fashion_mnist cannot be prepared"):
-        files_of("tfds", name=FASHION, data_dir=str(tmp_path / "data"), manual_dir=str(tmp_path / "by hand"))
+        files_of("tfds", tmp_path, name=FASHION, data_dir=str(tmp_path / "data"), manual_dir=str(tmp_path / "by hand"))

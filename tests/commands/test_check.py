@@ -1,0 +1,38 @@
+import os
+
+import pytest
+
+from darkroom.commands import check
+from darkroom.core.errors import UserError
+from tests.helpers.odd_files import photo
+from tests.helpers.pictures import save
+
+
+@pytest.fixture
+def project(workspace):
+    """A folder with params.yaml and pictures."""
+    save(workspace / "data/incoming/cat/1.png", photo(1))
+    (workspace / "params.yaml").write_text("download: {source: folder}\n")
+    return workspace
+
+
+def test_a_project_in_order_is_silent(project, capsys):
+    check.main()
+    assert capsys.readouterr().out == ""
+
+
+def test_what_would_stop_dvc_is_named(project):
+    path = project / "data/incoming/cat" / os.fsdecode(b"caf\xe9.png")
+    path.touch()
+    with pytest.raises(UserError, match=r"caf\\xe9.png is not UTF-8, .*: rename it, .*convmv"):
+        check.main()
+    path.unlink()
+    (project / "data/incoming/dog").symlink_to("cat")
+    with pytest.raises(UserError, match="dog is a link to a folder"):
+        check.main()
+
+
+def test_a_missing_folder_is_named_by_its_key(project):
+    (project / "params.yaml").write_text("download: {source: table, pictures: data/none}\n")
+    with pytest.raises(UserError, match=r"download.pictures data/none does not exist"):
+        check.main()

@@ -5,13 +5,16 @@ them.
 """
 
 import copy
+import datetime
 import functools
+import math
 import re
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
 from darkroom.core.errors import UserError
@@ -21,23 +24,6 @@ Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Pooling = Literal["avg", "max", "flatten"]
 Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
-
-
-def first_match(pattern: str, text: str) -> str:
-    """The first match of a regular expression, or of its first group that matched; empty if there is none."""
-    match = re.search(pattern, text)
-    return next(filter(None, match.groups() or [match[0]]), "") if match else ""
-
-
-def _pattern(pattern: str) -> str:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"it is not a regular expression ({error})") from None
-    return pattern
-
-
-Pattern = Annotated[str, AfterValidator(_pattern)]
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -124,20 +110,39 @@ def validate(model: type[Model], content: dict[str, Any], name: str) -> Model:
 def _problems(model: type[BaseModel], content: Any, error: ValidationError) -> list[str]:
     """List the problems, one per key: the alternatives of a key with several types are joined."""
     problems: list[str] = []
-    wrong: dict[tuple[str, str], list[str]] = {}
+    wrong: dict[tuple[int | str, ...], list[Any]] = {}
     for item in error.errors():
         location = item["loc"]
         if item["type"] == "missing":
-            problems.append(f"{'.'.join(map(str, location))} is missing")
+            problems.append(f"{_name(location)} is missing")
         elif item["type"] == "extra_forbidden":
             problem = "is unknown (allowed here:" if location[1:] else "is not a section (sections:"
-            problems.append(f"{'.'.join(map(str, location))} {problem} {', '.join(_keys(model, location[:-1]))})")
+            problems.append(f"{_name(location)} {problem} {', '.join(_keys(model, location[:-1]))})")
+        elif item["type"] == "invalid_key":
+            problems.append(f"{_name((*location[:-1], _shown(item['input'])))} is no name of a setting")
         elif item["type"] == "value_error" and isinstance(item["input"], dict | BaseModel) and location[1:] == ():
             problems.append(f"{location[0]}: {item['ctx']['error']}")  # keys that do not go together
         else:
-            key = ".".join(map(str, _in_content(location, content)))
-            wrong.setdefault((key, _shown(item["input"])), []).append(_requirement(item))
-    return problems + [f"{key} is {value}, but {' or '.join(texts)}" for (key, value), texts in wrong.items()]
+            is_key = location[-1:] == ("[key]",)  # of a mapping
+            parent = location[:-2] if is_key else location
+            wrong.setdefault((*_in_content(parent, content), *(location[-2:] if is_key else ())), []).append(item)
+    for key, items in wrong.items():
+        # A list is no mapping: that does not matter where a list may be given, too, and what is wrong is in it.
+        is_outer = any(other[: len(key)] == key for other in wrong if other != key)
+        if relevant := [item for item in items if not (is_outer and item["type"] in ("list_type", "dict_type"))]:
+            problems.append(_sentence(key, relevant))
+    return problems
+
+
+def _sentence(key: Sequence[int | str], items: Sequence[Any]) -> str:
+    """What is wrong with the value of a key, or with a key of a mapping; `items` are the alternatives."""
+    texts = [_requirement(item) for item in items]
+    value = items[0]["input"]
+    if len(items) == 1 and items[0]["type"] == "string_type" and not isinstance(value, list | dict):
+        texts = [f"{texts[0]}: put it in quotes, such as {_quoted(value)}"]  # YAML takes 1e3 for a number
+    if key[-1:] == ("[key]",):
+        return f"{_name(key[:-2])} has the key {_shown(value)}, which {' or '.join(texts)}"
+    return f"{_name(key)} is {_shown(value)}, but {' or '.join(texts)}"
 
 
 def _requirement(item: Any) -> str:
@@ -146,12 +151,34 @@ def _requirement(item: Any) -> str:
         return str(item["ctx"]["error"])
     if item["type"] in ("model_type", "dict_type"):
         return "should be a mapping"
+    if item["type"] == "string_type":
+        return "should be text"
     return re.sub(r"^(Input|List|String) ", "", item["msg"])
 
 
 def _shown(value: Any) -> str:
     """A value in the notation of YAML, as far as Python's differs."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_shown, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_shown(key)}: {_shown(inner)}' for key, inner in value.items())}}}"
+    if isinstance(value, datetime.date):
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{value}".replace("inf", ".inf").replace("nan", ".nan")
     return {"None": "null", "True": "true", "False": "false"}.get(repr(value), repr(value))
+
+
+def _quoted(value: Any) -> str:
+    """A value that YAML does not take for text, as text; a float with an exponent, if it was written so most likely."""
+    text = _shown(value)
+    if isinstance(value, float) and math.isfinite(value) and value == int(value):
+        text = str(Decimal(repr(value)).normalize()).replace("E+", "e")
+    return f"'{text}'"
+
+
+def _name(location: Sequence[int | str]) -> str:
+    return ".".join(str(key) for key in location)
 
 
 def _in_content(location: Sequence[int | str], content: Any) -> list[int | str]:
@@ -161,7 +188,7 @@ def _in_content(location: Sequence[int | str], content: Any) -> list[int | str]:
         try:
             content = content[key]
         except (KeyError, IndexError, TypeError):
-            break
+            continue
         keys.append(key)
     return keys or list(location)
 

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from darkroom.core.params import OneOf, Pattern, Section
+from darkroom.core.params import OneOf, Section
+from darkroom.core.patterns import Pattern
 from darkroom.download import sources
 from darkroom.download.sources.base import safe_name
 

@@ -9,7 +9,7 @@ from darkroom.core.errors import UserError
 from darkroom.download.parts import parts_by_name
 from darkroom.download.sources.base import SourceFile, class_name
 from darkroom.download.tables import COLUMNS, Table
-from darkroom.images.decode import SUFFIXES
+from darkroom.images.formats import SUFFIXES
 
 
 class Listed(NamedTuple):

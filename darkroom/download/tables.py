@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from darkroom.core.errors import UserError
-from darkroom.images.decode import SUFFIXES as PICTURE_SUFFIXES
+from darkroom.images.formats import SUFFIXES as PICTURE_SUFFIXES
 
 COLUMNS = ("picture", "label", "part", "group")
 # The usual names of each column, the most telling first, in lower case without spaces, hyphens and underscores.

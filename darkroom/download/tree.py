@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from darkroom.images.decode import SUFFIXES
 from darkroom.images.folders import is_clutter
+from darkroom.images.formats import SUFFIXES
 
 MAX_SHOWN = 12  # folders of a folder
 MAX_SHOWN_DEPTH = 3

@@ -5,23 +5,34 @@ import io
 import math
 import struct
 from pathlib import Path
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from darkroom.core.errors import UserError
+from darkroom.images import depth, metadata
+from darkroom.images.formats import FORMATS, START, format_of, opened
 
-# The accepted formats by Pillow's name, with the suffixes of their file names. Pillow does not try any other: some of
-# its plugins start programs.
-FORMATS = {
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
-    "PNG": (".png",),
-    "BMP": (".bmp", ".dib"),
-    "GIF": (".gif",),
-    "WEBP": (".webp",),
-    "TIFF": (".tif", ".tiff"),
-    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
-}
-SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+if TYPE_CHECKING:
+    from PIL import Image
+
+DARK = 64  # upper bytes of 16-bit colours that are all this low are those of fewer bits, or of a very dark picture
+
+
+class _Bounds(NamedTuple):
+    """The sizes that a picture may have."""
+
+    min_side: int
+    max_pixels: float
+    max_side: float
+
+    def check(self, width: int, height: int) -> None:
+        if width * height > self.max_pixels:
+            raise UserError(f"{width:,} x {height:,} pixels are more than the largest picture may have")
+        if max(width, height) > self.max_side:
+            raise UserError(f"{width:,} x {height:,} pixels: the longer side may have {self.max_side:,}")
+        if min(width, height) < self.min_side:
+            raise UserError(f"{width} x {height} pixels: the shorter side must have {self.min_side}")
 
 
 def decode(
@@ -29,54 +40,91 @@ def decode(
 ) -> np.ndarray:
     """Pixels of a picture file or of its bytes, as uint8 of shape (height, width, 3), RGB, upright.
 
-    EXIF orientation is applied; grey, palette and CMYK become RGB; transparency is blended with white; 16-bit grey is
-    scaled to 8 bits, and of 16-bit colours the upper 8 bits are used; of an animation, the first frame. The file's name
-    is ignored. A picture with more than `max_pixels`, or a side longer than `max_side`, is refused by its header,
-    before it takes memory.
+    EXIF orientation is applied; HEIC and AVIF files state it in their own way, and by their standards EXIF does not
+    count. Grey, palette and CMYK become RGB; transparency is blended with white; of an animation, the first frame, and
+    of a HEIC file, the main picture. The file's name is ignored. Metadata that Pillow refuses is left out. A picture
+    with more than `max_pixels`, or a side longer than `max_side`, is refused by its header, before it takes memory.
+
+    Values of more than 8 bits are scaled to 8. A picture has as many bits as its file states (PNG: sBIT; TIFF:
+    BitsPerSample, MaxSampleValue) or, if it does not, the smallest of 8, 10, 12, 14 and 16 that holds its largest
+    value.
 
     Raises:
         UserError: the file is not a complete picture, or out of bounds; the message is the reason.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    Image.MAX_IMAGE_PIXELS = None  # max_pixels is the limit
+    bounds = _Bounds(min_side, max_pixels, max_side)
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=list(FORMATS)) as opened:
-            width, height = opened.size
-            if width * height > max_pixels:
-                raise UserError(f"{width:,} x {height:,} pixels are more than the largest picture may have")
-            if max(width, height) > max_side:
-                raise UserError(f"{width:,} x {height:,} pixels: the longer side may have {max_side:,}")
-            if min(width, height) < min_side:
-                raise UserError(f"{width} x {height} pixels: the shorter side must have {min_side}")
-            image: Image.Image = opened
-            with contextlib.suppress(SyntaxError, ValueError, TypeError, KeyError, struct.error):  # damaged EXIF data
-                image = ImageOps.exif_transpose(opened)
-            if image.mode == "F":
-                raise UserError("its pixels are floating-point numbers: save it with 8 or 16 bits")
-            if image.mode.startswith("I"):
-                return np.repeat(_eight_bits(np.asarray(image))[..., None], 3, axis=-1)
-            if image.has_transparency_data:
-                white = Image.new("RGBA", image.size, "white")
-                image = Image.alpha_composite(white, image.convert("RGBA"))
-            return np.asarray(image.convert("RGB"))
+        with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
+            name = format_of(stream.read(START))
+            if name is None:
+                raise UserError("not a picture of a known format")
+            try:
+                return _pixels(stream, name, bounds)
+            except UserError:
+                raise
+            except Exception:
+                less = metadata.left_out(stream, name)
+                if less is None:
+                    raise
+                return _pixels(io.BytesIO(less), name, bounds)
     except UserError:
         raise
-    except UnidentifiedImageError:
-        raise UserError("not a picture of a known format") from None
     except Exception as error:  # Pillow's plugins raise nearly anything on a damaged file
         raise UserError(f"cannot be decoded ({' '.join(str(error).split()) or type(error).__name__})") from None
 
 
 def has_wrong_suffix(name: str, data: bytes) -> bool:
     """Whether the suffix of a picture's file name is that of another format."""
+    return Path(name).suffix.lower() not in FORMATS.get(format_of(data[:START]) or "", ())
+
+
+def _pixels(stream: IO[bytes], name: str, bounds: _Bounds) -> np.ndarray:
     from PIL import Image
 
-    with Image.open(io.BytesIO(data), formats=list(FORMATS)) as opened:
-        kind = "JPEG" if opened.format == "MPO" else str(opened.format)  # the JPEG files of many phones
-    return Path(name).suffix.lower() not in FORMATS[kind]
+    Image.MAX_IMAGE_PIXELS = None  # max_pixels is the limit
+    with opened(stream, name) as file:
+        bounds.check(*file.size)
+        depth.use_planes(file)
+        wide = depth.is_wide(file)
+        stated = depth.stated(file, stream) if wide or file.mode.startswith("I") else depth.Stated()
+        image = _upright(file)
+        if image.mode == "F":
+            raise UserError("its pixels are floating-point numbers: save it with 8 or 16 bits")
+        if image.mode.startswith("I"):
+            return np.repeat(depth.grey(np.asarray(image), stated)[..., None], 3, axis=-1)
+        if wide and np.asarray(image)[..., :3].max() <= DARK:
+            image = _brightened(image, stream, name, stated)
+        if image.has_transparency_data:
+            white = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(white, image.convert("RGBA"))
+        return np.asarray(image.convert("RGB"))
 
 
-def _eight_bits(grey: np.ndarray) -> np.ndarray:
-    """16-bit grey values (Pillow's modes I and I;16) as 8 bits."""
-    return (np.clip(grey, 0, 65535) // 257).astype(np.uint8)
+def _upright(file: "Image.Image") -> "Image.Image":
+    """Load the pixels and apply EXIF orientation, which pillow-heif resets when it has turned a HEIC file."""
+    from PIL import ImageOps
+
+    file.load()
+    with contextlib.suppress(SyntaxError, ValueError, TypeError, KeyError, struct.error):  # damaged EXIF data
+        return ImageOps.exif_transpose(file)
+    return file
+
+
+def _brightened(high: "Image.Image", stream: IO[bytes], name: str, stated: depth.Stated) -> "Image.Image":
+    """Colours of 16 bits whose upper bytes are low, scaled by all their bits, for which the file is read once more."""
+    from PIL import Image
+
+    with opened(stream, name) as file:
+        if name == "PPM":
+            stream.seek(file.tile[0].offset)
+            values = np.frombuffer(stream.read(6 * file.width * file.height), ">u2").reshape(file.height, file.width, 3)
+            return Image.fromarray(depth.colours(values >> 8, values & 255, stated, None))
+        depth.use_planes(file)
+        grey = depth.is_grey(file)
+        if not depth.use_low_bytes(file):
+            return high
+        low = np.asarray(_upright(file))
+        transparent = high.info.get("transparency")
+    return Image.fromarray(
+        depth.colours(np.asarray(high), low[..., [1, 1, 1, 3]] if grey else low, stated, transparent)
+    )

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from darkroom.core.errors import UserError
 from darkroom.core.graphs import connected_groups
-from darkroom.core.params import first_match
+from darkroom.core.patterns import first_match
 from darkroom.images.folders import PARTS
 
 Assignment = dict[str, str]  # picture to part

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from darkroom.core.params import OneOf, Pattern, Section
+from darkroom.core.params import OneOf, Section
+from darkroom.core.patterns import Pattern
 from darkroom.split.methods import METHODS
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 # Packages that a served model needs besides those of its format.
-PACKAGES = ("mlflow", "numpy", "pandas", "pillow")
+PACKAGES = ("mlflow", "numpy", "pandas", "pillow", "pillow-heif")
 EXAMPLE_SIDE = 64  # pixels of the example picture's longer side
 
 

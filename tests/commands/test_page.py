@@ -22,6 +22,7 @@ from darkroom.core.errors import UserError
 from darkroom.core.model_spec import model_sha256
 from darkroom.images.decode import decode
 from darkroom.inference import formats
+from tests.helpers.odd_files import PHOTOS, file, photo, turned_heic
 from tests.helpers.pictures import CLASSES
 from tests.helpers.project import ROOT, interruptible
 from tests.helpers.training import untrained
@@ -86,6 +87,16 @@ def test_large_pictures_are_shown_small(client, sandal):
     image.save(stream, "PNG")
     content = client.post("/classify", data=stream.getvalue()).json
     assert picture(content["picture"]).shape == picture(content["overlay"]).shape == (320, 640, 3)
+
+
+@pytest.mark.parametrize("make", [turned_heic, file("JPEG2000"), file("TIFF"), file("AVIF")])
+def test_what_browsers_cannot_show_is_shown(client, make):
+    data = make(photo(0))
+    content = client.post("/classify", data=data).json
+    pixels = decode(data)
+    times = 320 // 64
+    assert np.abs(picture(content["picture"])[2::times, 2::times].astype(int) - pixels).mean() < 3
+    assert picture(content["overlay"]).shape == (pixels.shape[0] * times, pixels.shape[1] * times, 3)
 
 
 def test_heat_is_where_the_picture_is():
@@ -265,6 +276,31 @@ def drop(tab, path):
     dragged = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
     for kind in ("dragEnter", "dragOver", "drop"):
         browser.send("Input.dispatchDragEvent", {"type": kind, "x": 100, "y": 150, "data": dragged})
+
+
+@pytest.mark.full
+def test_a_browser_shows_what_it_cannot_read_itself(copied, tmp_path, window):
+    """A picture of a telephone, a scan; there is no heat map, and nothing is drawn in its place."""
+    from playwright.sync_api import expect
+
+    shutil.rmtree(copied / "models")
+    (tmp_path / "IMG_1.HEIC").write_bytes(turned_heic(PHOTOS[0]))
+    for name, kind in (("scan.jp2", "JPEG2000"), ("scan.tif", "TIFF")):
+        (tmp_path / name).write_bytes(file(kind)(PHOTOS[1]))
+    with served(copied) as address:
+        tab, problems, _ = window(1200)
+        tab.goto(address)
+        accepted = tab.locator("#file").get_attribute("accept").split(",")
+        assert {"image/*", ".heic", ".jp2", ".tif"} <= set(accepted)
+        for name, size in (("IMG_1.HEIC", [427, 640]), ("scan.jp2", [640, 427]), ("scan.tif", [640, 427])):
+            with tab.expect_response("**/classify"):
+                tab.set_input_files("#file", tmp_path / name)
+            expect(tab.locator("body")).not_to_have_class("busy")
+            expect(tab.locator("#picture")).to_be_visible()
+            tab.locator("#picture").evaluate("image => image.decode()")
+            assert tab.locator("#picture").evaluate("image => [image.naturalWidth, image.naturalHeight]") == size
+            expect(tab.locator("#overlay")).to_be_hidden()
+        assert problems == []
 
 
 @pytest.mark.full

@@ -79,6 +79,22 @@ class First(Section):
         return self
 
 
+class Texts(Section):
+    """A section of texts."""
+
+    name: str = "a"
+    maybe: str | None = None
+    several: list[str] | None = None
+    either: list[str] | dict[str, str] | None = None
+    count: str | Annotated[int, Field(ge=1)] = "a"
+
+
+class AllTexts(Section):
+    """All sections."""
+
+    texts: Texts
+
+
 class All(Section):
     """All sections."""
 
@@ -113,6 +129,82 @@ def test_problems_are_named_with_key_value_and_what_is_allowed(section, message)
         validate(All, {"first": section}, "settings.yaml")
     assert str(error.value).startswith(f"settings.yaml: {message}")
     assert str(error.value).endswith(".")
+
+
+# What is written, how it is shown, and how it could be written as text.
+NO_TEXT = [
+    ("0", "0", "'0'"),
+    ("012", "12", "'12'"),
+    ("0x10", "16", "'16'"),
+    ("1_000", "1000", "'1000'"),
+    ("0b101", "5", "'5'"),
+    ("-5", "-5", "'-5'"),
+    ("1e3", "1000.0", "'1e3'"),
+    ("1.5", "1.5", "'1.5'"),
+    ("1e-4", "0.0001", "'0.0001'"),
+    (".inf", ".inf", "'.inf'"),
+    ("-.inf", "-.inf", "'-.inf'"),
+    (".nan", ".nan", "'.nan'"),
+    ("true", "true", "'true'"),
+    ("False", "false", "'false'"),
+    ("null", "null", "'null'"),
+    ("~", "null", "'null'"),
+    ("2020-01-01", "2020-01-01", "'2020-01-01'"),
+    ("2020-01-01T10:00:00", "2020-01-01 10:00:00", "'2020-01-01 10:00:00'"),
+]
+
+
+@pytest.mark.parametrize(("written", "shown", "quoted"), NO_TEXT)
+def test_what_yaml_does_not_take_for_text_should_be_in_quotes(written, shown, quoted):
+    advice = f"should be text: put it in quotes, such as {quoted}"
+
+    def refused(settings):
+        with pytest.raises(UserError) as error:
+            validate(AllTexts, {"texts": parse_yaml(settings, "it")}, "it")
+        return str(error.value)
+
+    assert refused(f"name: {written}") == f"it: texts.name is {shown}, but {advice}."
+    for key in ("several", "either"):
+        assert refused(f"{key}: [a, {written}]") == f"it: texts.{key}.1 is {shown}, but {advice}."
+    assert refused(f"either: {{a: {written}}}") == f"it: texts.either.a is {shown}, but {advice}."
+    assert refused(f"either: {{{written}: a}}") == f"it: texts.either has the key {shown}, which {advice}."
+    if shown != "null":
+        assert refused(f"maybe: {written}") == f"it: texts.maybe is {shown}, but {advice}."
+
+
+def test_what_yaml_takes_for_text_needs_no_quotes():
+    names = parse_yaml("[no, on, yes, off, y, n, 1.2.3, 12:30:00, '0', \"null\", 1e, e3]", "it")
+    assert validate(AllTexts, {"texts": {"either": names}}, "it").texts.either == names
+    assert all(isinstance(name, str) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("either: 7", "texts.either is 7, but should be a valid list or should be a mapping"),
+        ("either: cat", "texts.either is 'cat', but should be a valid list or should be a mapping"),
+        ("either: [[a, null]]", "texts.either.0 is ['a', null], but should be text"),
+        ("either: {a: [b]}", "texts.either.a is ['b'], but should be text"),
+        ("several: {a: 2020-01-01}", "texts.several is {'a': 2020-01-01}, but should be a valid list"),
+        ("count: 0", "texts.count is 0, but should be text or should be greater than or equal to 1"),
+        ("count: true", "texts.count is true, but should be text or should be a valid integer"),
+        (
+            "either: [1, true]",
+            "texts.either.0 is 1, but should be text: put it in quotes, such as '1'; "
+            "texts.either.1 is true, but should be text: put it in quotes, such as 'true'",
+        ),
+    ],
+)
+def test_one_clear_sentence_for_a_key_of_several_types(settings, message):
+    with pytest.raises(UserError) as error:
+        validate(AllTexts, {"texts": parse_yaml(settings, "it")}, "it")
+    assert str(error.value) == f"it: {message}."
+
+
+def test_a_number_is_no_name_of_a_setting():
+    for key in ("1", "null", "2020-01-01"):
+        with pytest.raises(UserError, match=rf"^it: texts\.{key} is no name of a setting\.$"):
+            validate(AllTexts, {"texts": parse_yaml(f"{{{key}: a}}", "it")}, "it")
 
 
 def test_an_unknown_section_is_named():

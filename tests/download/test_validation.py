@@ -30,11 +30,12 @@ from tests.helpers.odd_files import (
     encoded,
     photo,
     place,
-    png,
+    with_white,
 )
 from tests.helpers.pictures import bytes_by_name, download_params, save
 from tests.helpers.project import ROOT
 from tests.helpers.source_files import files_of
+from tests.helpers.wide_files import png
 
 pytestmark = pytest.mark.usefixtures("single_process")
 
@@ -150,6 +151,16 @@ def same(pixels):
         ("grey16.png", lambda pixels: pixels[..., :1].repeat(3, axis=-1), 0),
         ("grey16.tif", lambda pixels: pixels[..., :1].repeat(3, axis=-1), 0),
         ("colours16.png", same, 0),
+        ("telephone.heic", same, 12),
+        ("camera.hif", same, 12),
+        ("turned.heic", quarter, 12),
+        ("plain.avif", same, 12),
+        ("turned.avif", quarter, 12),
+        ("plain.jp2", same, 1),
+        ("plain.j2k", same, 1),
+        ("microscope.tif", lambda pixels: with_white(pixels)[..., :1].repeat(3, axis=-1), 1),
+        ("microscope.png", with_white, 0),
+        ("long_text.png", same, 0),
         ("turned.jpg", quarter, 12),
         ("turned.png", quarter, 0),
         ("turned.tif", quarter, 0),

@@ -6,12 +6,15 @@ import io
 import os
 import struct
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, PngImagePlugin
+from pillow_heif import register_heif_opener
 
+from tests.helpers.wide_files import png, wide_png, wide_tiff
+
+register_heif_opener()  # writes them, too
 KEPT, WRONG_SUFFIX = "", "wrong suffix"  # outcomes; any other is a part of the reason
 UNKNOWN, BROKEN = "not a picture of a known format", "cannot be decoded"
 # Scikit-learn contains two photographs; importing it would take seconds.
@@ -20,8 +23,8 @@ PHOTOS = [np.asarray(Image.open(SAMPLES / name)) for name in ("china.jpg", "flow
 
 
 def photo(number):
-    """A part of a real photograph, 48 x 64 pixels; another one for each number below 120."""
-    row, column = divmod(number // 2 % 60, 12)
+    """A part of a real photograph, 48 x 64 pixels; another one for each number below 144."""
+    row, column = divmod(number // 2 % 72, 12)
     return PHOTOS[number % 2][150 + 45 * row :, 48 * column :][:48, :64]
 
 
@@ -61,20 +64,13 @@ def fixed(data):
     return lambda pixels: data
 
 
-def chunk(name, data):
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-
-def png(width, height, depth, colours, rows):
-    """A PNG made by hand: what Pillow does not write."""
-    header = struct.pack(">IIBBBBB", width, height, depth, colours, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+def with_white(pixels):
+    """The photograph with one white pixel, so that its values need all bits."""
+    return np.pad(pixels[1:], ((1, 0), (0, 0), (0, 0)), constant_values=255)
 
 
 def colours_of_16_bits(pixels):
-    wide = (pixels.astype(np.uint16) * 256 + 7).astype(">u2")  # the upper eight bits are the photograph's
-    rows = b"".join(b"\0" + row.tobytes() for row in wide)
-    return png(pixels.shape[1], pixels.shape[0], 16, 2, rows)
+    return wide_png(pixels.astype(np.uint16) * 256 + 7)  # the upper eight bits are the photograph's
 
 
 def of_16_bits(kind):
@@ -143,6 +139,16 @@ def turned(kind, orientation=6, **options):
     return make
 
 
+def turned_heic(pixels, orientation=6):
+    """As a telephone writes it: turned by HEIF's own means, and EXIF says the same."""
+    image, exif = Image.fromarray(pixels), Image.Exif()
+    exif[0x0112] = orientation
+    image.info["exif"] = exif.tobytes()
+    stream = io.BytesIO()
+    image.save(stream, "HEIF", quality=90)
+    return stream.getvalue()
+
+
 def damaged_exif(exif):
     return lambda pixels: encoded(pixels, "JPEG", exif=b"Exif\0\0" + exif)
 
@@ -151,6 +157,13 @@ def with_text(pixels):
     """Other bytes, the same pixels."""
     info = PngImagePlugin.PngInfo()
     info.add_text("Comment", "a copy")
+    return encoded(pixels, "PNG", pnginfo=info)
+
+
+def long_text(pixels):
+    """Three megabytes of text, compressed."""
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Comment", "what was done to it. " * 150_000, zip=True)
     return encoded(pixels, "PNG", pnginfo=info)
 
 
@@ -258,7 +271,7 @@ FILES = [
     ("bad/cut_half.webp", cut("WEBP", 0.5), BROKEN),
     ("bad/cut_end.webp", cut("WEBP", -2), BROKEN),
     ("bad/cut_half.tif", cut("TIFF", 0.5), BROKEN),
-    ("bad/cut_lzw.tif", cut("TIFF", 0.5, compression="tiff_lzw"), UNKNOWN),  # what says where the pixels are is gone
+    ("bad/cut_lzw.tif", cut("TIFF", 0.5, compression="tiff_lzw"), BROKEN),  # what says where the pixels are is gone
     ("bad/cut_half.bmp", cut("BMP", 0.5), BROKEN),
     ("bad/cut_end.bmp", cut("BMP", -2), BROKEN),
     ("bad/cut_half.ppm", cut("PPM", 0.5), BROKEN),
@@ -300,6 +313,25 @@ FILES = [
     ("good/b/c.png", file("PNG"), KEPT),
     ("good/b__c.png", file("PNG"), KEPT),
     ("bad/good.png", file("PNG"), KEPT),  # or the class would have none
+    # of telephones, cameras and microscopes
+    ("good/telephone.heic", file("HEIF", quality=90), KEPT),
+    ("good/turned.heic", turned_heic, KEPT),
+    ("good/camera.hif", file("HEIF", quality=90), KEPT),
+    ("good/plain.avif", file("AVIF", quality=90), KEPT),
+    ("good/turned.avif", turned("AVIF", quality=90), KEPT),
+    ("good/plain.jp2", file("JPEG2000"), KEPT),
+    ("good/plain.j2k", file("JPEG2000", no_jp2=True), KEPT),
+    ("good/microscope.tif", lambda pixels: wide_tiff(with_white(pixels)[..., 0].astype(np.uint16) << 4), KEPT),
+    ("good/microscope.png", lambda pixels: wide_png(with_white(pixels).astype(np.uint16) << 4), KEPT),
+    ("good/long_text.png", long_text, KEPT),
+    ("good/heic.jpg", file("HEIF"), WRONG_SUFFIX),
+    ("good/avif.heic", file("AVIF"), WRONG_SUFFIX),
+    ("bad/cut_half.heic", cut("HEIF", 0.5), BROKEN),
+    ("bad/cut_end.heic", cut("HEIF", -2), BROKEN),
+    ("bad/cut_half.avif", cut("AVIF", 0.5), BROKEN),
+    ("bad/cut_end.avif", cut("AVIF", -2), BROKEN),
+    ("bad/cut_half.jp2", cut("JPEG2000", 0.5), BROKEN),
+    ("bad/cut_end.jp2", cut("JPEG2000", -2), BROKEN),
 ]
 HIDDEN = ["good/.hidden.png", "good/.folder/x.png", ".class/x.png", "good/._plain.jpg", ".DS_Store", "bad/Thumbs.db"]
 

@@ -20,6 +20,7 @@ from darkroom.commands.page.explain import explain
 from darkroom.core.errors import UserError
 from darkroom.core.model_spec import SPEC, model_sha256
 from darkroom.core.paths import EXPORT_REPORT, EXPORTS, MODELS
+from darkroom.images.formats import SUFFIXES
 from darkroom.inference import formats
 
 if TYPE_CHECKING:
@@ -107,7 +108,9 @@ def create(exported: formats.Exported, explainer: "Explainer | None", note: str,
     @app.get("/")
     def page() -> str:
         html = HTML.read_text(encoding="utf-8")
-        return render_template_string(html, name=name, classes=exported.classes, megabytes=MEGABYTES)
+        # Browsers do not know all formats as pictures.
+        values = {"name": name, "classes": exported.classes, "megabytes": MEGABYTES, "suffixes": sorted(SUFFIXES)}
+        return render_template_string(html, **values)
 
     @app.post("/classify")
     def classify() -> dict[str, Any]:

@@ -24,11 +24,10 @@ from darkroom.core.errors import UserError
 from darkroom.core.files import natural_key
 from darkroom.core.paths import EXPORTS
 from darkroom.core.terminal import progress
-from darkroom.images.decode import FORMATS
+from darkroom.images.formats import SUFFIXES
 from darkroom.inference import formats, pretrained
 from darkroom.inference.predictor import classify, top_classes
 
-SUFFIXES = {suffix for suffixes in FORMATS.values() for suffix in suffixes}
 MANY = 200  # pictures, from which on progress is shown
 
 Candidate = tuple[Path, UserError | None]  # a file to classify, or the reason why there is none

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from darkroom.core import paths
 from darkroom.core.errors import UserError
-from darkroom.core.params import first_match
+from darkroom.core.patterns import first_match
 from darkroom.core.terminal import progress
 from darkroom.download.layout import parts_of_tree, understand
 from darkroom.download.local import local_path, origin

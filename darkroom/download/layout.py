@@ -4,16 +4,21 @@ Read are class folders, alone or in wrapping folders; parts with class folders; 
 pictures some folders deeper. Where two readings are possible, or the only one is absurd, a person has to decide.
 """
 
+from collections import Counter
+
 from darkroom.core.errors import UserError
+from darkroom.core.patterns import first_match
 from darkroom.download import readings
 from darkroom.download.parts import parts_by_name
 from darkroom.download.readings import Layout, Named, UnclearError, listed, unwrapped
-from darkroom.download.tree import Tree, shown
+from darkroom.download.tables import is_table
+from darkroom.download.tree import Tree, looks_like_picture, shown
 from darkroom.images.folders import PARTS
 
 # Folders that hold all pictures or what belongs to them; no class is called so.
 _CONTAINERS = {"images", "imgs", "img", "image", "pictures", "photos", "jpegimages", "jpegs", "annotations", "masks"}
 _CONTAINERS |= {"labels", "data", "dataset", "segmentations", "trimaps", "thumbnails", "bounding_boxes", "bboxes"}
+NUMBERED = r"^(.*?)[._ -]*\d+\.\w+$"  # the names of pictures that are numbered by class
 REMEDY = (
     "To decide, set download.layout to classes (each folder is a class) or parts, or name the parts, such as "
     "download.parts: {train: FOLDER, test: FOLDER}; where file names have the class, set download.label_from."
@@ -45,7 +50,7 @@ def understand(tree: Tree, name: str, layout: str, parts: Named) -> Layout:
             reading = _read(top)
         _check(reading, explicit=layout != "auto" or parts is not None)
     except UnclearError as question:
-        raise UserError(f"{name}: {question}.\n\n{shown(tree, name)}\n\n{REMEDY}") from None
+        raise UserError(f"{name}: {question}.\n\n{shown(tree, name)}\n\n{REMEDY}{_other_labels(tree)}") from None
     return reading
 
 
@@ -131,6 +136,19 @@ def _check(layout: Layout, explicit: bool) -> None:
         raise UnclearError(f"there is only one class, {labels[0]}, and a classifier needs at least two")
     if not explicit and (strange := [label for label in labels if label.casefold() in _CONTAINERS]):
         raise UnclearError(f"{listed(strange)} would be a class")
+
+
+def _other_labels(tree: Tree) -> str:
+    """Where else the labels seem to be: a table beside the pictures, or the names of the files."""
+    tables = [file.name for file in tree.all_files() if is_table(file)]
+    if tables:
+        return f"\nIf {listed(tables)} lists the pictures with their labels, set download.source to table."
+    names = [file.name for file in tree.all_files() if looks_like_picture(file)]
+    labels = Counter(first_match(NUMBERED, name) for name in names)
+    if not labels[""] and 1 < len(labels) <= len(names) / 2:
+        classes = listed(f"{label} {count:,}" for label, count in sorted(labels.items()))
+        return f"\nThe file names suggest download.label_from: '{NUMBERED}' ({classes})."
+    return ""
 
 
 def _labels(tree: Tree) -> set[str]:

@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from darkroom.images.folders import is_clutter
-from darkroom.images.formats import SUFFIXES
+from darkroom.images.formats import START, SUFFIXES, format_of
 
 MAX_SHOWN = 12  # folders of a folder
 MAX_SHOWN_DEPTH = 3
-# The first bytes of pictures; those of text formats are left out.
-_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP")
 
 
 @dataclass(frozen=True)
@@ -93,10 +91,9 @@ def looks_like_picture(file: Path) -> bool:
         return True
     try:
         with file.open("rb") as stream:
-            start = stream.read(12)
+            return format_of(stream.read(START)) not in (None, "BMP", "PPM")  # many texts start with BM or P1
     except OSError:
         return False
-    return start.startswith(_MAGIC) or start[4:8] == b"ftyp"
 
 
 def shown(tree: Tree, name: str) -> str:

@@ -148,6 +148,13 @@ QUESTIONED = [
     ("test/a 9, test/b 8, images2/a 4, images2/b 4", {}, "all have the folders a, b"),
 ]
 
+# What the message suggests besides the keys that decide.
+SUGGESTED = [
+    ("train/cat.*.jpg 9, train/dog.*.jpg 8", r"download.label_from: '^(.*?)[._ -]*\d+\.\w+$' (cat 9, dog 8)"),
+    ("x/great_dane_*.jpg 9, x/pug-*.jpg 8", r"download.label_from: '^(.*?)[._ -]*\d+\.\w+$' (great_dane 9, pug 8)"),
+    ("x/*.jpg 9, labels.csv 0", "If labels.csv lists the pictures with their labels, set download.source to table."),
+]
+
 REFUSED = [
     ("notes.txt 0", {}, "has no pictures: put one folder of pictures for each class there"),
     ("train/cat 9, train/Cat 8, train/dog 8, test/cat 4", {}, "classes Cat and cat in train differ only in case"),
@@ -220,6 +227,18 @@ def test_an_unclear_layout_is_questioned(layout, settings, question, kind, tmp_p
     assert all(f"{entry.split('/')[0]}/ " in text for entry in layout.split(", ") if "/" in entry)
     assert re.search(r"\d pictures\n", text)
     assert not (tmp_path / "raw").exists()
+
+
+@pytest.mark.parametrize(("layout", "suggestion"), SUGGESTED)
+def test_an_unclear_layout_comes_with_a_suggestion_that_works(layout, suggestion, tmp_path):
+    with pytest.raises(UserError) as error:
+        read(tmp_path, layout, "folder", {})
+    assert suggestion in str(error.value)
+    if "label_from" in suggestion:
+        pattern, outcome = re.search(r"'(.*)' \((.*)\)", suggestion).groups()
+        params = download_params(path=str(tmp_path / "in"), label_from=pattern)
+        download.collect(sources.read(params, tmp_path).files, tmp_path / "raw", params, seed=1)
+        assert found(tmp_path / "raw") == f"train: {outcome}"
 
 
 @BOTH

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from darkroom.core.errors import UserError
+from darkroom.core.errors import UserError, is_of_the_machine
 
 # The accepted formats by Pillow's name, with the suffixes of their file names. Pillow does not try any other: some of
 # its plugins start programs.
@@ -64,6 +64,8 @@ def decode(
     except UnidentifiedImageError:
         raise UserError("not a picture of a known format") from None
     except Exception as error:  # Pillow's plugins raise nearly anything on a damaged file
+        if is_of_the_machine(error):
+            raise
         raise UserError(f"cannot be decoded ({' '.join(str(error).split()) or type(error).__name__})") from None
 
 

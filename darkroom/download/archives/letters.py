@@ -86,7 +86,7 @@ FREQUENT = {
 }
 # Bits against a code page: Windows writes names in that of the terminal, which is an IBM one where there are two.
 PRIORS = {
-    **{"cp437": 0, "cp850": 0.5, "cp852": 1.5, "cp1252": 2, "cp1250": 2.5, "cp1251": 2, "cp1253": 2, "cp857": 2},
+    **{"cp437": 0, "cp850": 0.5, "cp852": 3.5, "cp1252": 2, "cp1250": 4, "cp1251": 2, "cp1253": 2, "cp857": 2},
     **{"cp1254": 3.5, "cp862": 6, "cp1255": 6, "cp1256": 6, "cp874": 6},
 }
 

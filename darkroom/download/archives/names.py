@@ -20,15 +20,18 @@ MOST = 500  # names that are weighed; all must be possible
 DOS = 0
 
 
-def is_utf8(name: str) -> bool:
-    """Whether a name was read as UTF-8; other bytes are surrogates in it."""
-    return not any("\udc80" <= letter <= "\udcff" for letter in name)
+def is_certain(name: str) -> bool:
+    """Whether a name was read as UTF-8, and rightly.
+
+    Other bytes are surrogates in it; and Cyrillic letters in a DOS code page can make one of the Indian scripts.
+    """
+    return not any("\u0700" <= letter <= "\u0dff" or "\udc80" <= letter <= "\udcff" for letter in name)
 
 
 def of_tar(names: Sequence[str]) -> Callable[[str], str]:
-    """Return what makes valid text of an archive's names, of which some have surrogates."""
-    page = code_page([name.encode("utf-8", "surrogateescape") for name in names if not is_utf8(name)])
-    return lambda name: name if is_utf8(name) else _decoded(name.encode("utf-8", "surrogateescape"), page)
+    """Return what makes valid text of the names in a tar archive, which were read as UTF-8 with surrogates."""
+    page = code_page([_bytes(name) for name in names if not is_certain(name)])
+    return lambda name: name if is_certain(name) else _decoded(_bytes(name), page)
 
 
 def of_zip(members: Sequence[zipfile.ZipInfo]) -> list[str]:
@@ -101,6 +104,10 @@ def _rare(letter: str, page: str) -> float:
     if len(encoded) == 1:
         return 8  # such as half-width katakana
     return 11.5 if encoded[0] in letters.FREQUENT[page] else 15
+
+
+def _bytes(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
 
 
 def _decoded(name: bytes, page: str) -> str:

@@ -51,7 +51,7 @@ def unpack(archive: Path, into: Unpacking) -> None:
                 continue
             if info.type == CONTINUED:
                 raise UserError(refusals.split_tar(into.name))
-            if rename is str and not names.is_utf8(info.name):
+            if rename is str and not names.is_certain(info.name):
                 rename = names.of_tar(_names(archive, into.budget.limits.files))
             name = rename(info.name)
             if info.islnk():

@@ -1,5 +1,82 @@
-"""The exception whose message is meant for the user."""
+"""The exception whose message is meant for the user, and the sentences for errors of the environment."""
+
+import errno
+import os
+import re
+from pathlib import Path
+
+# For each error that is not the program's but of the machine or account that it runs on: the cause and its remedy.
+SENTENCES = {
+    errno.ENOSPC: "there is no space left on the disk{of_folder}: free some, or use a larger disk.",
+    errno.EDQUOT: "your quota on the disk{of_folder} is used up: free some space, or ask for more.",
+    errno.EROFS: "the disk{of_folder} can only be read: use another, or mount it for writing.",
+    errno.EIO: "the disk{of_folder} does not work (input/output error): check it and its connection.",
+    errno.EACCES: "there is no permission for {file}: compare its owner and mode with yours (`ls -ld` and `id`).",
+    errno.EPERM: "there is no permission for {file}: compare its owner and mode with yours (`ls -ld` and `id`).",
+    errno.ENAMETOOLONG: "the name {name} is too long for the file system: shorten it.",
+    errno.EFBIG: "{file} is larger than the file system or `ulimit -f` allows: use another disk, or raise the limit.",
+    errno.EMFILE: "too many files are open: raise the limit, for example with `ulimit -n 8192`.",
+    errno.ENFILE: "too many files are open on this machine: close other programs.",
+    errno.ENOMEM: "there is not enough memory: close other programs, or use a machine with more.",
+}
+NEED_FILE = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EFBIG}  # the sentence would say nothing without
+OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+# Libraries that know the cause, but only say it in words: numpy, SQLite, TensorFlow, HDF5, urllib3.
+WORDS = {
+    r"^\d+ requested and \d+ written$|database or disk is full|No space left on device": errno.ENOSPC,
+    r"Disk quota exceeded": errno.EDQUOT,
+    r"Too many open files": errno.EMFILE,
+}
 
 
 class UserError(Exception):
     """Bad input or circumstances: one sentence that names the problem and its remedy. The program exits with code 1."""
+
+
+def environment_sentence(error: BaseException, file: str | None = None) -> str | None:
+    """Return the sentence on a full disk, a missing permission, too little memory and the like.
+
+    Args:
+        error: any exception.
+        file: what the user calls the file, where that is not the exception's file name.
+
+    Returns:
+        None if the error is not of the environment: it is a fault of the program, or is about the file's content.
+    """
+    if str(error).startswith("[Errno 2] No usable temporary directory"):
+        return "no folder for temporary files can be written: free space in /tmp, or set TMPDIR to another folder."
+    code, found = _code(error)
+    file = file or (os.fsdecode(found) if isinstance(found, str | bytes | os.PathLike) else None)
+    if code is None or (file is None and code in NEED_FILE):
+        return None
+    names = Path(file or "").parts
+    name = next((name for name in names if len(os.fsencode(name)) > 255), names[-1] if names else "")
+    name = f"{name[:60]}..." if len(name) > 60 else name
+    return SENTENCES[code].format(of_folder=f" that holds {_folder(file)}" if file else "", file=file, name=name)
+
+
+def is_of_the_machine(error: BaseException) -> bool:
+    """Whether an error would meet every file, such as a full disk, so that it says nothing about the one at hand."""
+    return _code(error)[0] in OF_THE_MACHINE
+
+
+def _code(error: BaseException | None) -> tuple[int | None, object]:
+    """The number of the error of the environment that an exception is or comes from, and the file in it."""
+    first = True
+    while error is not None and not isinstance(error, UserError):
+        code = error.errno if isinstance(error, OSError) else errno.ENOMEM if isinstance(error, MemoryError) else None
+        if code is None:
+            code = next((code for words, code in WORDS.items() if re.search(words, str(error))), None)
+        # An error while another is handled may be the program's fault, unless nothing can be written any more.
+        if code in (SENTENCES if first else OF_THE_MACHINE):
+            return code, getattr(error, "filename", None)
+        first = False
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return None, None
+
+
+def _folder(file: str) -> str:
+    """The folder of a file, without what is named `.partial`: that is ours, and gone when the user looks."""
+    parts = Path(file).parts
+    ours = next((place for place, part in enumerate(parts) if part.endswith(".partial")), len(parts) - 1)
+    return str(Path(*parts[:ours]))

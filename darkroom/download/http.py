@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from darkroom.core import paths
-from darkroom.core.errors import UserError
+from darkroom.core.errors import UserError, environment_sentence
 from darkroom.core.hashing import sha256
 from darkroom.core.terminal import progress
 
@@ -37,7 +37,6 @@ def fetch(url: str, digest: str | None) -> Path:
         print(f"{url} is already in {target.parent}.", flush=True)
         return target
     partial = target.with_name(f".{name}.partial")
-    partial.parent.mkdir(parents=True, exist_ok=True)
     _download(url, partial)
     try:
         verify(partial, digest, f"the file from {url}")
@@ -71,6 +70,7 @@ def _download(url: str, partial: Path) -> None:
             print(f"{url}: {problem}; retrying in {pause:.0f} s", flush=True)
             time.sleep(pause)
         try:
+            partial.parent.mkdir(parents=True, exist_ok=True)
             if _resume(url, partial):
                 return
             problem = "the connection was interrupted"
@@ -86,7 +86,11 @@ def _download(url: str, partial: Path) -> None:
             UnicodeError,
         ):
             raise UserError(f"download.url {url} is not an http or https address.") from None
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        except (OSError, urllib3.exceptions.HTTPError) as error:  # among the first are those of requests
+            if sentence := environment_sentence(error):  # waiting does not help
+                raise UserError(f"{url} cannot be downloaded: {sentence}") from None
+            if not isinstance(error, requests.RequestException | urllib3.exceptions.HTTPError):
+                raise
             problem = f"no connection ({type(error).__name__})"
         size = _size(partial)
         failures = failures + 1 if size <= previous_size else 1  # a connection that makes progress may fail often

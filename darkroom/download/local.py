@@ -1,32 +1,63 @@
 """The local copy of a source's files: downloaded, verified and unpacked where necessary."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
-from darkroom.download import archives
+from darkroom.core.errors import UserError
+from darkroom.download.archives.kinds import is_archive, is_archive_among_files
+from darkroom.download.archives.members import Limits, is_clutter
+from darkroom.download.archives.unpack import unpack, unpack_all
 from darkroom.download.http import fetch, verify
 from darkroom.download.params import Params
 
 
-def origin(params: Params) -> str:
-    """The user's own name for the source, for messages."""
-    return params.url or params.path
-
-
 def local_path(params: Params, scratch: Path, unpacked: bool = False) -> Path:
-    """`download.path`, or the file behind `download.url`; an archive is unpacked into `scratch`.
+    """`download.path`, or the file behind `download.url`; archives are unpacked into `scratch`.
+
+    An archive is that file, or all files of the folder `download.path` where it holds nothing else.
 
     Args:
         params: of the stage.
         scratch: an empty folder.
-        unpacked: whether the file must be an archive.
+        unpacked: whether there must be an archive.
 
     Raises:
         UserError: it cannot be downloaded, has another SHA-256, or is a damaged or unsafe archive.
     """
     path = fetch(params.url, params.sha256) if params.url else Path(params.path)
+    limits = Limits(int(params.unpacked_gb * 1e9), params.unpacked_files)
+    if path.is_dir():
+        if archives := _archives_alone(path):
+            return unpack_all(archives, path, scratch, limits)
+        if unpacked:
+            raise UserError(f"{path} is a folder, not an archive: set download.source to folder.")
     if path.is_file() and not params.url:
         verify(path, params.sha256, str(path))
-    if unpacked or archives.is_archive(path):
-        limits = archives.Limits(int(params.unpacked_gb * 1e9), params.unpacked_files)
-        return archives.unpack(path, scratch, limits)
-    return path
+    return unpack(path, scratch, limits, origin(params)) if unpacked or is_archive(path) else path
+
+
+def origin(params: Params) -> str:
+    """Return what the user calls the source: `download.url`, or else `download.path`."""
+    return params.url or params.path
+
+
+def _archives_alone(folder: Path) -> list[Path]:
+    """The archives in a folder without other files; empty if there are others."""
+    archives = []
+    for path in _files(folder):
+        if not is_archive_among_files(path):
+            return []
+        archives.append(path)
+    return sorted(archives)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The files in a folder, hidden ones and clutter left out; one after the other, since there may be many."""
+    for around, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if _is_visible(name))
+        yield from (Path(around, name) for name in sorted(files) if _is_visible(name))
+
+
+def _is_visible(name: str) -> bool:
+    return not (name.startswith(".") or is_clutter(name))

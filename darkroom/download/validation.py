@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from darkroom.core.errors import UserError
+from darkroom.core.errors import UserError, is_of_the_machine
 from darkroom.download.sources.base import SourceFile
 from darkroom.images.decode import decode, has_wrong_suffix
 
@@ -99,13 +99,15 @@ def _bytes(content: Path | bytes | np.ndarray | UserError, max_bytes: float) -> 
         Image.fromarray(content).save(stream, "PNG")
         return stream.getvalue()
     if isinstance(content, Path):
-        if not content.is_file():
-            raise UserError("not a regular file" if content.exists() else "a link to nothing")
-        if content.stat().st_size > max_bytes:
-            raise UserError(f"{content.stat().st_size:,} bytes are more than the largest picture may have")
         try:
+            if not content.is_file():
+                raise UserError("not a regular file" if content.exists() else "a link to nothing")
+            if content.stat().st_size > max_bytes:
+                raise UserError(f"{content.stat().st_size:,} bytes are more than the largest picture may have")
             content = content.read_bytes()
         except OSError as error:
+            if is_of_the_machine(error):
+                raise
             raise UserError(f"cannot be read ({error.strerror})") from None
     if not content:
         raise UserError("empty file")

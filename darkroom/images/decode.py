@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from darkroom.core.errors import UserError
+from darkroom.core.errors import UserError, is_of_the_machine
 from darkroom.images import depth, metadata
 from darkroom.images.formats import FORMATS, START, format_of, opened
 
@@ -70,6 +70,8 @@ def decode(
     except UserError:
         raise
     except Exception as error:  # Pillow's plugins raise nearly anything on a damaged file
+        if is_of_the_machine(error):
+            raise
         raise UserError(f"cannot be decoded ({' '.join(str(error).split()) or type(error).__name__})") from None
 
 

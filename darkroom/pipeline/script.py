@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from darkroom.core.errors import UserError
+from darkroom.core.errors import UserError, environment_sentence
 
 if TYPE_CHECKING:
     from darkroom.core.params import Base
@@ -39,11 +39,18 @@ def run(stage: str, main: "Callable[[Base, Any], None]") -> NoReturn:
 
 
 def guarded(name: str, work: Callable[[], None]) -> NoReturn:
-    """Call `work` and exit: with 0, with 1 and one sentence on stderr after a UserError, or with 130 after Ctrl-C."""
+    """Call `work` and exit: with 0, with 130 after Ctrl-C, or with 1 and one sentence on stderr.
+
+    The sentence is a UserError's, or on an error of the environment; a fault of the program shows its traceback.
+    """
     try:
         work()
     except UserError as error:
         sys.exit(f"{name}: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        if (sentence := environment_sentence(error)) is None:
+            raise
+        sys.exit(f"{name}: {sentence}")
     sys.exit(0)

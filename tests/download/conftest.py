@@ -4,7 +4,7 @@ import pytest
 
 from darkroom.core import parallel
 from darkroom.core.errors import UserError
-from darkroom.download.archives import unpack
+from darkroom.download.archives.unpack import unpack
 from tests.helpers.archive_files import LIMITS, under
 
 

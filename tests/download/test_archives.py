@@ -12,7 +12,9 @@ import zipfile
 
 import pytest
 
-from darkroom.download.archives import Limits, is_archive, unpack
+from darkroom.download.archives.kinds import is_archive
+from darkroom.download.archives.members import Limits
+from darkroom.download.archives.unpack import unpack
 from tests.helpers.archive_files import BOTH, EVERY, LIMITS, TREE, make, tarred, under, zipped
 
 
@@ -119,7 +121,7 @@ OUTSIDE = [
 def test_names_that_lead_outside_are_refused(name, kind, tmp_path, refused, folder):
     message = refused(make(tmp_path / kind, {"good.jpg": b"x", name: b"hostile"}))
     assert "outside the folder" in message
-    assert repr(name) in message
+    assert repr(name.replace("\\", "/") if kind == "x.7z" else name) in message  # py7zr turns them
     assert "hostile" not in str(under(folder))
 
 
@@ -128,7 +130,7 @@ def test_names_that_lead_outside_are_refused(name, kind, tmp_path, refused, fold
     ("kind", "reason"),
     [
         (tarfile.SYMTYPE, "odd is a link"),
-        (tarfile.LNKTYPE, "odd is a link"),
+        (tarfile.LNKTYPE, "'../x' would lie outside"),
         (tarfile.CHRTYPE, "odd is a device or a pipe"),
         (tarfile.BLKTYPE, "odd is a device or a pipe"),
         (tarfile.FIFOTYPE, "odd is a device or a pipe"),
@@ -163,7 +165,7 @@ def test_encrypted_zips_are_refused(tmp_path, refused):
     data[6] |= 1  # of the member's own header
     data[data.index(b"PK\1\2") + 8] |= 1  # of the directory
     (tmp_path / "x.zip").write_bytes(data)
-    assert "secret.jpg is encrypted" in refused(tmp_path / "x.zip")
+    assert "x.zip is encrypted: unpack it yourself, for example with `7z x x.zip`" in refused(tmp_path / "x.zip")
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -184,7 +186,7 @@ def test_a_file_that_is_a_folder_too_is_refused(kind, tmp_path, refused):
 def test_too_many_files_are_refused(kind, tmp_path, refused, folder):
     archive = make(tmp_path / kind, {f"{number}.jpg": b"x" for number in range(30)})
     assert "more than 20 files" in refused(archive, Limits(1000, 20))
-    assert len(under(folder)) == 20
+    assert len(under(folder)) == (0 if kind == "x.7z" else 20)  # whose directory is read first
 
 
 @BOTH
@@ -210,15 +212,15 @@ def test_too_many_bytes_are_refused_before_they_are_written(kind, tmp_path, refu
     assert "more than 1,000 files or 0.0 GB: raise" in refused(archive, Limits(10**6, 1000))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert under(folder) == {"small.jpg": b"x"}
-    assert peak < 10**7
+    assert under(folder) == ({} if kind == "x.7z" else {"small.jpg": b"x"})
+    assert peak < (25 if kind == "x.7z" else 10) * 10**6  # LZMA2 has a dictionary of 16 MB
 
 
 @BOTH
 def test_many_small_files_are_too_many_bytes_together(kind, tmp_path, refused, folder):
     archive = make(tmp_path / kind, {f"{number}.jpg": bytes(400) for number in range(30)})
     refused(archive, Limits(4000, 100))
-    assert len(under(folder)) == 10
+    assert len(under(folder)) == (0 if kind == "x.7z" else 10)
 
 
 def test_a_header_with_too_small_a_size_is_not_trusted(tmp_path, refused, folder):

@@ -16,7 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darkroom.core.errors import UserError
-from darkroom.download.archives import JUNK, is_archive, unpack
+from darkroom.download.archives.kinds import is_archive
+from darkroom.download.archives.members import is_clutter
+from darkroom.download.archives.unpack import unpack
 from tests.helpers.archive_files import (
     BOTH,
     EVERY,
@@ -92,31 +94,35 @@ def test_a_flipped_byte_in_a_zip_names_the_file(tmp_path, refused):
     assert "dog/3.jpg" in refused(tmp_path / "x.zip")
 
 
-@pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.gz", "x"])
+OTHER = "is not a zip, 7z or tar archive, or is damaged: check where it comes from, and download it again."
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.gz", "x.tzst", "x.7z", "x"])
 @pytest.mark.parametrize(
-    "data",
+    ("data", "sentence"),
     [
-        b"",
-        b"hello\n",
-        b"PK",
-        b"PK\3\4",
-        b"PK\5\6",
-        b"\x1f\x8b\x08",
-        b"BZh9",
-        b"\xfd7zXZ\0",
-        bytes(100),
-        b"<!DOCTYPE html><html>404</html>" * 100,
-        gzip.compress(b"hello"),
-        gzip.compress(NOISE[:5000]),
-        NOISE[:5000],
-        zlib.compress(b"hello"),
+        (b"", "is empty: download it again."),
+        (b"hello\n", OTHER),
+        (b"PK", OTHER),
+        (b"PK\3\4", "is a damaged zip archive (its end is missing): download it again."),
+        (b"PK\5\6", OTHER),
+        (b"\x1f\x8b\x08", OTHER),
+        (b"BZh9", OTHER),
+        (b"\xfd7zXZ\0", OTHER),
+        (b"\x28\xb5\x2f\xfd", OTHER),
+        (b"\x28\xb5\x2f\xfd" + NOISE[:100], OTHER),
+        (bytes(100), OTHER),
+        (gzip.compress(b"hello"), OTHER),
+        (gzip.compress(NOISE[:5000]), OTHER),
+        (NOISE[:5000], OTHER),
+        (zlib.compress(b"hello"), OTHER),
     ],
-    ids=range(14),
+    ids=range(15),
 )
-def test_a_file_that_is_not_an_archive_is_refused(data, name, tmp_path, refused):
+def test_a_file_that_is_not_an_archive_is_refused(data, sentence, name, tmp_path, refused):
     (tmp_path / name).write_bytes(data)
-    assert not is_archive(tmp_path / name)
-    assert "not a zip or tar archive" in refused(tmp_path / name)
+    assert is_archive(tmp_path / name) == (name != "x")  # where it should be one, the sentence says why it is none
+    assert refused(tmp_path / name) == f"{tmp_path / name} {sentence}"
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress, bytes])
@@ -197,6 +203,6 @@ def test_whatever_the_names_are_nothing_is_written_outside(names, kind):
             # Every file is there: zip ends a name at a NUL, and what ends with a slash is a folder there.
             files = [name.split("\0")[0] if kind == "x.zip" else name for name in names]
             files = [name for name in files if not (kind == "x.zip" and name.endswith("/"))]
-            assert len(under(folder)) == sum(not JUNK & set(PurePosixPath(name).parts) for name in files)
+            assert len(under(folder)) == sum(not any(map(is_clutter, PurePosixPath(name).parts)) for name in files)
         assert [path.name for path in (Path(base) / "around").iterdir()] == ["in"]
         assert sorted(path.name for path in Path(base).iterdir()) == ["around", kind]

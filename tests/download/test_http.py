@@ -179,6 +179,15 @@ def test_a_connection_that_ends_before_the_first_byte_is_retried(server):
     assert server.ranges() == [None] * 4
 
 
+def test_a_full_disk_is_named_and_not_retried(server, here):
+    partial = http.paths.cache() / "downloads" / sha(server.url.encode())[:16] / ".pictures.zip.partial"
+    partial.parent.mkdir(parents=True)
+    partial.symlink_to("/dev/full")
+    with pytest.raises(UserError, match=r"pictures\.zip cannot be downloaded: there is no space left on the disk"):
+        fetch(server.url, None)
+    assert len(server.seen) == 1
+
+
 def test_a_silent_server_is_retried(server, monkeypatch):
     monkeypatch.setattr(http, "TIMEOUT", 0.1)
     server.plan = [{"stop": 4000, "stall": True}]

@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from darkroom.download.archives import Limits
+from darkroom.download.archives.members import Limits
 
 LIMITS = Limits(10**7, 1000)
 NOISE = random.Random(1).randbytes(300_000)  # incompressible, like pictures
@@ -38,10 +38,34 @@ def tarred(path, files, mode="w", **attributes):
     return path
 
 
+def seven_zipped(path, files, attributes=None, **options):
+    """A 7z archive; names and attributes are written as they are, even where py7zr would refuse them."""
+    import py7zr
+
+    with py7zr.SevenZipFile(path, "w", **options) as archive:
+        for name, data in files.items() if isinstance(files, dict) else files:
+            archive.writestr(data, "x")
+            info = archive.header.files_info.files[-1]
+            info["filename"] = name
+            if attributes is not None:
+                info["attributes"] = attributes
+    return path
+
+
 def make(path, files):
     """An archive of the kind in its name."""
     modes = {".gz": "w:gz", ".bz2": "w:bz2", ".xz": "w:xz"}
-    return zipped(path, files) if path.suffix == ".zip" else tarred(path, files, modes.get(path.suffix, "w"))
+    if path.suffix == ".zip":
+        return zipped(path, files)
+    if path.suffix == ".7z":
+        return seven_zipped(path, files)
+    tarred(path, files, modes.get(path.suffix, "w"))
+    if path.suffix == ".zst":
+        from backports import zstd
+
+        options = {zstd.CompressionParameter.checksum_flag: 1}
+        path.write_bytes(zstd.compress(path.read_bytes(), options=options))
+    return path
 
 
 def under(folder):
@@ -49,6 +73,6 @@ def under(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-KINDS = ["x.zip", "x.tar", "x.tar.gz", "x.tar.bz2", "x.tar.xz"]
+KINDS = ["x.zip", "x.7z", "x.tar", "x.tar.gz", "x.tar.bz2", "x.tar.xz", "x.tar.zst"]
 EVERY = pytest.mark.parametrize("kind", KINDS)
-BOTH = pytest.mark.parametrize("kind", ["x.zip", "x.tar"])
+BOTH = pytest.mark.parametrize("kind", ["x.zip", "x.7z", "x.tar"])  # with names as they are given

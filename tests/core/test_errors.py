@@ -1,0 +1,134 @@
+"""Errors of the environment become one sentence; faults of the code never do."""
+
+import errno
+import os
+import pickle
+import sqlite3
+
+import pytest
+
+from darkroom.core import parallel
+from darkroom.core.errors import UserError, environment_sentence, is_of_the_machine
+from darkroom.core.parallel import on_all_cores
+from darkroom.pipeline.script import guarded
+
+FILE = "data/.raw.partial/train/cat/1.jpg"
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (errno.ENOSPC, ["no space left on the disk that holds data", "free some"]),
+        (errno.EDQUOT, ["quota on the disk that holds data", "free some"]),
+        (errno.EROFS, ["the disk that holds data can only be read"]),
+        (errno.EACCES, [f"no permission for {FILE}", "`ls -ld`"]),
+        (errno.EPERM, [f"no permission for {FILE}", "`ls -ld`"]),
+        (errno.EMFILE, ["too many files are open", "`ulimit -n"]),
+        (errno.ENFILE, ["too many files are open on this machine", "close other programs"]),
+        (errno.ENAMETOOLONG, ["1.jpg is too long", "shorten"]),
+        (errno.EFBIG, [f"{FILE} is larger than", "`ulimit -f`"]),
+        (errno.ENOMEM, ["not enough memory", "close other programs"]),
+        (errno.EIO, ["the disk that holds data does not work"]),
+    ],
+)
+def test_an_error_of_the_environment_names_its_cause_and_remedy(code, words):
+    sentence = environment_sentence(OSError(code, os.strerror(code), FILE))
+    assert all(word in sentence for word in words), sentence
+    assert sentence.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("error", "word"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "no space left on the disk:"),
+        (MemoryError(), "not enough memory"),
+        (OSError("4096 requested and 0 written"), "no space left"),  # numpy
+        (sqlite3.OperationalError("database or disk is full"), "no space left"),
+        (RuntimeError("write failed: No space left on device"), "no space left"),  # TensorFlow
+        (FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"), "TMPDIR"),
+    ],
+    ids=repr,
+)
+def test_libraries_hide_the_cause_in_various_ways(error, word):
+    assert word in environment_sentence(error)
+
+
+def test_the_caller_may_know_the_file_better():
+    error = OSError(errno.EACCES, "Permission denied", "data/.raw.scratch.partial/inner.zip")
+    assert "no permission for outer.zip/inner.zip:" in environment_sentence(error, "outer.zip/inner.zip")
+    assert "no permission for this." not in environment_sentence(error, "this")
+
+
+def test_a_full_disk_is_found_behind_the_error_that_it_causes():
+    try:
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError:
+            raise ValueError("cannot close the archive") from None
+    except ValueError as error:
+        assert environment_sentence(error) is None  # `from None` says that the first does not matter
+    try:
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        finally:
+            raise ValueError("cannot close the archive")  # as zipfile does
+    except ValueError as error:
+        assert "no space left" in environment_sentence(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("x"),
+        KeyError("x"),
+        FileNotFoundError(errno.ENOENT, "No such file or directory", FILE),
+        NotADirectoryError(errno.ENOTDIR, "Not a directory", FILE),
+        OSError("cannot identify image file"),
+        PermissionError(errno.EACCES, "Permission denied"),  # without a file: a port, a signal
+        AssertionError("4096 requested"),
+        UserError("x"),
+    ],
+    ids=repr,
+)
+def test_faults_are_not_of_the_environment(error):
+    assert environment_sentence(error) is None
+    assert not is_of_the_machine(error)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EMFILE, errno.ENOMEM])
+def test_some_errors_would_meet_every_file(code):
+    assert is_of_the_machine(OSError(code, "x", FILE))
+    assert not is_of_the_machine(OSError(errno.EACCES, "x", FILE))
+
+
+def end(error, capsys):
+    def work():
+        raise error
+
+    with pytest.raises(SystemExit) as caught:
+        guarded("download", work)
+    return caught.value.code
+
+
+def test_a_program_ends_with_one_sentence(capsys):
+    assert end(OSError(errno.ENOSPC, "x", "data/raw/1.jpg"), capsys).startswith("download: there is no space left")
+    assert end(MemoryError(), capsys).startswith("download: there is not enough memory")
+    with pytest.raises(ValueError, match="a fault"):
+        end(ValueError("a fault"), capsys)
+    with pytest.raises(FileNotFoundError):
+        end(FileNotFoundError(errno.ENOENT, "x", "y"), capsys)
+
+
+def full(number):
+    if number >= parallel.CHUNK:
+        raise OSError(errno.ENOSPC, "No space left on device", f"data/raw/{number}.jpg")
+    return number
+
+
+def test_the_error_of_a_worker_process_keeps_its_cause(monkeypatch):
+    monkeypatch.setattr(parallel, "ALONE_SECONDS", -1)
+    monkeypatch.setattr(parallel, "cores", lambda: 1)
+    with pytest.raises(OSError, match="No space") as caught:
+        list(on_all_cores(full, range(parallel.CHUNK + 1)))
+    assert "no space left on the disk that holds data/raw" in environment_sentence(caught.value)
+    assert pickle.loads(pickle.dumps(caught.value)).filename == f"data/raw/{parallel.CHUNK}.jpg"

@@ -22,8 +22,8 @@ _TURNS = (b"XML:com.adobe.xmp", b"Raw profile type exif")  # texts in which Pill
 
 
 def left_out(stream: IO[bytes], name: str) -> bytes | None:
-    """A picture file without metadata that is not needed; None if there is none, or for formats but PNG and JPEG."""
-    parts = {"PNG": _png_parts, "JPEG": _jpeg_parts}.get(name)
+    """A picture file without metadata that is not needed; None if there is none, and for other formats."""
+    parts = {"PNG": _png_parts, "JPEG": _jpeg_parts, "GIF": _gif_parts}.get(name)
     if parts is None or stream.seek(0, 2) > LARGEST:
         return None
     stream.seek(0)
@@ -88,3 +88,18 @@ def _is_needed(marker: int, content: bytes) -> bool:
     if marker == 0xE1:
         return content.startswith(b"Exif\0\0")  # the orientation
     return marker != 0xFE and (marker == 0xEE or not 0xE0 <= marker <= 0xEF)  # 0xEE: how the colours are coded
+
+
+def _gif_parts(data: bytes) -> Iterator[tuple[bytes, bool]]:
+    """The header and extensions of a GIF before its first frame, and the rest as one, and whether each is needed."""
+    flags = data[10] if len(data) > 10 else 0
+    place = 13 + (3 * (2 << (flags & 7)) if flags & 128 else 0)  # behind the palette
+    yield data[:place], True
+    while data[place : place + 1] == b"\x21":
+        end = place + 2
+        while end < len(data) and data[end]:
+            end += data[end] + 1
+        # What is transparent, and how long a frame is shown.
+        yield data[place : end + 1], data[place + 1 : place + 3] == b"\xf9\4"
+        place = end + 1
+    yield data[place:], True

@@ -1,5 +1,6 @@
 """Good pixels with metadata that is long, damaged or hostile: the picture is kept, and memory is not taken."""
 
+import io
 import os
 import random
 import struct
@@ -9,10 +10,11 @@ import zlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from darkroom.core.errors import UserError
 from darkroom.images.decode import decode
-from tests.helpers.odd_files import encoded, moving, palette_see_through, photo, turned
+from tests.helpers.odd_files import encoded, file, moving, palette_see_through, photo, turned
 from tests.helpers.project import ROOT
 from tests.helpers.wide_files import chunk
 
@@ -101,6 +103,38 @@ def test_a_jpeg_with_much_metadata_is_kept():
     segments = [(0xFE, LONG[:65_000])] * 40 + [(0xE5, LONG[:65_000])] * 40
     assert (decode(with_segments(*segments)) == decode(with_segments())).all()
     assert (decode(encoded(PIXELS, "JPEG", quality=95, icc_profile=LONG)) == decode(with_segments())).all()
+
+
+def blocks(content):
+    """Content of a GIF's extension."""
+    parts = [content[start : start + 255] for start in range(0, len(content), 255)]
+    return b"".join(bytes([len(part)]) + part for part in parts) + b"\0"
+
+
+@pytest.mark.parametrize(
+    "extension",
+    [
+        b"\x21\xfe" + blocks(LONG),
+        b"\x21\xff" + blocks(b"NETSCAPE2.0"),
+        b"\x21\xff" + blocks(b"XMP DataXMP" + LONG),
+        b"\x21\xf9\0",
+        b"\x21\xf9\x01\x01\0",
+        b"\x21\x01\0",
+    ],
+)
+def test_a_gif_with_odd_extensions_is_kept(extension):
+    for make in (file("GIF", "P"), moving("GIF"), see_through_gif):
+        data = make(PIXELS)
+        end = 13 + 3 * (2 << (data[10] & 7))  # of the palette
+        assert (decode(data[:end] + extension + data[end:]) == decode(data)).all()
+
+
+def see_through_gif(pixels):
+    image = Image.fromarray(pixels).quantize(200)
+    image.paste(255, (0, 0, 32, 48))
+    image.save(stream := io.BytesIO(), "GIF", transparency=255)
+    assert (decode(stream.getvalue())[:, :32] == 255).all()
+    return stream.getvalue()
 
 
 def test_metadata_that_is_left_out_does_not_cost_the_orientation():

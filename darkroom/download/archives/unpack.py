@@ -9,7 +9,7 @@ from darkroom.core.errors import UserError, environment_sentence
 from darkroom.download.archives import refusals, seven_zip, tars, zips
 from darkroom.download.archives.kinds import is_archive_among_files, kind, stem
 from darkroom.download.archives.members import Budget, Limits, Unpacking, is_clutter
-from darkroom.images.decode import FORMATS
+from darkroom.images.formats import FORMATS
 
 UNPACK: dict[str, Callable[[Path, Unpacking], None]] = {"zip": zips.unpack, "tar": tars.unpack, "7z": seven_zip.unpack}
 MAX_NESTING = 3  # archives in archives in archives in the one that is named

@@ -53,7 +53,7 @@ def read(params: Params, scratch: Path) -> Source:
     if not tables:
         name, reason = next(iter(left.items()))
         raise UserError(
-            f"download.path {path}: no CSV file has a label and the pixels of pictures of {_product(shape)}; {name} has "
+            f"download.path {path}: no CSV file has labels and pictures of {_product(shape)} pixels; {name} has "
             f"{reason}. Set download.csv.shape to [height, width], or [height, width, 3] for colour."
         )
     reasons = "".join(f"; {name} is left: {reason}" for name, reason in islice(left.items(), 3))

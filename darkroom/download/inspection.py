@@ -76,8 +76,10 @@ def measure(pixels: np.ndarray) -> bytes:
         image.entropy(),
         *_sharpness(image),
     )
-    row = (height, width, properties, _perceptual_hash(grey), _detail(grey))
-    return np.array(row, MEASURES).tobytes()
+    row = np.empty((), MEASURES)
+    for name, value in zip(MEASURES.names, (height, width, properties, _perceptual_hash(grey), _detail(grey)), strict=True):
+        row[name] = value
+    return row.tobytes()
 
 
 def _is_grey(pixels: np.ndarray) -> bool:
@@ -127,11 +129,11 @@ def _sharpness(image: Any) -> tuple[float, float]:
 def _perceptual_hash(grey: Any) -> int:
     """`imagehash.phash`: which low frequencies are stronger than their median."""
     from PIL import Image
-    from scipy.fftpack import dct
+    from scipy.fft import dctn
 
     side = 4 * HASH_SIDE
     pixels = np.asarray(grey.resize((side, side), Image.Resampling.LANCZOS))
-    low = dct(dct(pixels, axis=0), axis=1)[:HASH_SIDE, :HASH_SIDE].ravel()
+    low = dctn(pixels)[:HASH_SIDE, :HASH_SIDE].ravel()
     middle = np.partition(low, (low.size // 2 - 1, low.size // 2))[low.size // 2 - 1 : low.size // 2 + 1]
     return int.from_bytes(np.packbits(low > middle.sum() / 2).tobytes(), "big")
 

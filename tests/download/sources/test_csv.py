@@ -107,7 +107,7 @@ def test_the_files_of_a_competition_without_labels_are_left(digits, tmp_path):
 def test_a_folder_without_labelled_files_is_refused(digits, tmp_path):
     kaggle(tmp_path, digits)
     (tmp_path / "train.csv").unlink()
-    with pytest.raises(UserError, match=r"labels and .* of 28 x 28 pixels; sample_submission.csv has 2 columns, .* are 785"):
+    with pytest.raises(UserError, match=r"labels and .* of 28 x 28 pixels; sample_submission.csv has 2 columns"):
         read(tmp_path)
     with pytest.raises(UserError, match=r"test.csv has no labels, only 28 x 28 pixels. Set download.csv.shape"):
         read(tmp_path / "test.csv")

@@ -43,7 +43,7 @@ def main(base: Base, params: Params) -> None:
         )
     with whole_folder(SPLIT) as folder:
         for name, part in assignment.items():
-            link_or_copy((RAW / name).resolve(), folder / _placed(name, part))
+            link_or_copy(RAW / name, folder / _placed(name, part))
     table = [(_placed(name, part), _label(name), part) for name, part in assignment.items()]
     table.sort(key=lambda row: (PARTS.index(row[2]), row[0]))
     write_csv(SPLIT_REPORT, ("picture", "class", "split"), table)
@@ -67,9 +67,8 @@ def split(raw: Path, rows: Mapping[str, Mapping[str, str]], params: Params, seed
     Raises:
         UserError: the params do not fit the pictures.
     """
-    names = [
-        path.relative_to(raw).as_posix() for part in PARTS if (raw / part).is_dir() for path, _ in labelled(raw / part)
-    ]
+    start = len(raw.as_posix()) + 1
+    names = [path.as_posix()[start:] for part in PARTS if (raw / part).is_dir() for path, _ in labelled(raw / part)]
     official = [part for part in PARTS[1:] if (raw / part).is_dir()]
     if params.method == "kfold" and "val" in official:
         raise UserError("split.method kfold makes val itself, but the pictures come with an official val: use ratio.")

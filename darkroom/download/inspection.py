@@ -76,9 +76,9 @@ def measure(pixels: np.ndarray) -> bytes:
         image.entropy(),
         *_sharpness(image),
     )
-    row = np.empty((), MEASURES)
-    for name, value in zip(MEASURES.names, (height, width, properties, _perceptual_hash(grey), _detail(grey)), strict=True):
-        row[name] = value
+    row = np.empty((), MEASURES)  # a tuple would be converted value by value
+    row["height"], row["width"], row["properties"] = height, width, properties
+    row["hash"], row["detail"] = _perceptual_hash(grey), _detail(grey)
     return row.tobytes()
 
 

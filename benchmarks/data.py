@@ -17,7 +17,7 @@ from pathlib import Path
 
 from darkroom.augment import new_pictures
 from darkroom.augment.transforms import PRESETS
-from darkroom.download import inspection
+from darkroom.download import inspection, near_duplicates
 from darkroom.download.sources.base import visible_files
 from darkroom.images.decode import decode
 
@@ -32,9 +32,9 @@ def cleanvision(paths: list[Path]) -> None:
 
 def download_stage(paths: list[Path]) -> None:
     """The download stage's inspection."""
-    measures = inspection.measure(paths)
+    measures = inspection.measure_files(paths)
     inspection.issues(measures)
-    inspection.near_duplicates(measures, 0.9)
+    near_duplicates.find(measures, 0.9)
 
 
 def image_data_generator(paths: list[Path]) -> None:

@@ -43,7 +43,7 @@ def main(base: Base, params: Params) -> None:
         )
     with whole_folder(SPLIT) as folder:
         for name, part in assignment.items():
-            link_or_copy((RAW / name).resolve(), folder / _placed(name, part))
+            link_or_copy(RAW / name, folder / _placed(name, part))
     table = [(_placed(name, part), _label(name), part) for name, part in assignment.items()]
     table.sort(key=lambda row: (PARTS.index(row[2]), row[0]))
     write_csv(SPLIT_REPORT, ("picture", "class", "split"), table)
@@ -60,27 +60,27 @@ def split(raw: Path, rows: Mapping[str, Mapping[str, str]], params: Params, seed
 
     Args:
         raw: has train, and official val or test.
-        rows: of reports/groups.csv, by picture: its perceptual hash and its group of near-duplicates.
+        rows: of reports/groups.csv, by picture: its perceptual hash and its groups.
         params: of this stage.
         seed: of everything random.
 
     Raises:
         UserError: the params do not fit the pictures.
     """
-    names = [
-        path.relative_to(raw).as_posix() for part in PARTS if (raw / part).is_dir() for path, _ in labelled(raw / part)
-    ]
+    start = len(raw.as_posix()) + 1
+    names = [path.as_posix()[start:] for part in PARTS if (raw / part).is_dir() for path, _ in labelled(raw / part)]
     official = [part for part in PARTS[1:] if (raw / part).is_dir()]
     if params.method == "kfold" and "val" in official:
         raise UserError("split.method kfold makes val itself, but the pictures come with an official val: use ratio.")
     _check_pattern(params.group, names)
     near = {name: row["group"] for name, row in rows.items()} if params.near_duplicates_together else {}
-    groups = make_groups(near, params.group, names)
+    source = {name: row.get("source_group", "") for name, row in rows.items()}
+    groups = make_groups(near, source, params.group, names)
     shares = {part: share for part, share in zip(PARTS, params.ratio, strict=True) if part not in official}
     task = Task(
         folder=raw / "train",
         names=[name for name in names if name.startswith("train/")],
-        hashes={name: row["hash"] for name, row in rows.items()},
+        keys={name: source[name] or row["hash"] for name, row in rows.items()},
         groups=groups,
         shares={part: share / sum(shares.values()) for part, share in shares.items()},
         params=params,

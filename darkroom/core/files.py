@@ -83,12 +83,19 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Hard-link a file, which copies no bytes, or copy it where the file system does not support that."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    """Hard-link a file, which copies no bytes, or copy it where the file system does not support that.
+
+    Where `source` is a symbolic link, such as one into DVC's cache, the file behind it is linked.
+    """
+    source = source.resolve() if source.is_symlink() else source
     try:
         os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+    except OSError:  # mostly for lack of the folder; to make sure of it for each of many files takes long
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(source, target)
+        except OSError:
+            shutil.copyfile(source, target)
 
 
 def natural_key(name: str) -> list[str | int]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -66,18 +66,29 @@ def code_digest(*rooms: str) -> str:
 def folder_md5(folder: Path) -> str:
     """Return the MD5 that DVC records for a folder in dvc.lock (`….dir`).
 
-    It is computed by DVC's own code, from a list of the files with their MD5s. With it a stage can report its inputs
-    and outputs, although DVC writes dvc.lock only after the stage.
+    With it a stage can report its inputs and outputs, although DVC writes dvc.lock only after the stage.
+    """
+    md5s = {}
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as stream:
+                md5s[path.relative_to(folder).as_posix()] = hashlib.file_digest(stream, "md5").hexdigest()
+    return listing_md5(md5s)
+
+
+def listing_md5(md5s: Mapping[str, str]) -> str:
+    """Return `folder_md5` of a folder whose files' MD5s are known, by DVC's own code.
+
+    Args:
+        md5s: hexadecimal, by path below the folder, with slashes.
     """
     from dvc_data.hashfile.hash_info import HashInfo
     from dvc_data.hashfile.meta import Meta
     from dvc_data.hashfile.tree import Tree
 
     files = Tree()
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as stream:
-                md5 = hashlib.file_digest(stream, "md5").hexdigest()
-            files.add(path.relative_to(folder).parts, Meta(), HashInfo("md5", md5))
+    meta = Meta()
+    for path, md5 in md5s.items():
+        files.add(tuple(path.split("/")), meta, HashInfo("md5", md5))
     files.digest()
     return str(files.oid)

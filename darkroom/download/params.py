@@ -15,7 +15,7 @@ class Csv(Section):
     """The format of the files of source csv."""
 
     shape: list[Annotated[int, Field(ge=1)]] = Field(default=[28, 28], min_length=2, max_length=3)
-    header: bool = False
+    header: bool | None = None
 
     @field_validator("shape")
     @classmethod

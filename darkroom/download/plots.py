@@ -13,15 +13,15 @@ from darkroom.drawing.figures import BLUE, GREEN, ORANGE, pyplot, save
 from darkroom.images.folders import Picture
 
 
-def data_set(pictures: Sequence[Picture], pixels: Sequence[tuple[int, int]], folder: Path) -> None:
-    """Plot class counts, sizes (width, height of each picture), and a sheet of each class, evenly sampled."""
+def data_set(pictures: Sequence[Picture], pixels: np.ndarray, folder: Path) -> None:
+    """Plot class counts, sizes (width and height of each picture), and a sheet of each class, evenly sampled."""
     counts: dict[str, Counter[str]] = {}
     by_class: dict[str, list[Path]] = {}
     for path, label in pictures:
         counts.setdefault(path.parts[-3], Counter())[label] += 1
         by_class.setdefault(label, []).append(path)
     class_counts(counts, folder / "classes.png")
-    sizes(np.array(pixels), folder / "sizes.png")
+    sizes(pixels, folder / "sizes.png")
     for label, paths in by_class.items():
         shown = spread(paths, 5 * COLUMNS)
         rows = [shown[start : start + COLUMNS] for start in range(0, len(shown), COLUMNS)]

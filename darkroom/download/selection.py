@@ -14,9 +14,9 @@ class Selection(NamedTuple):
     """The checked files of a source, sorted into those that are used and the others."""
 
     kept: list[Checked]
-    bad: dict[Path, str]  # files that are not good pictures, or have two labels, each with its reason
-    copies: dict[Path, str]  # pictures that another file has already, each with its reason
-    surplus: set[Path]  # good pictures over the limit
+    bad: dict[str, str]  # names of files that are not good pictures, or have two labels, each with its reason
+    copies: dict[str, str]  # pictures that another file has already, each with its reason
+    surplus: set[str]  # good pictures over the limit
 
 
 def of_classes(
@@ -50,13 +50,13 @@ def select(checked: Sequence[Checked], limit: int | None) -> Selection:
     """Sort checked files; copies and the limit count in train only, since official parts stay whole."""
     good = [item for item in checked if not item.reason]
     copies, conflicts = find_copies([item for item in good if item.part == "train"])
-    bad = {item.target: item.reason for item in checked if item.reason} | conflicts
-    usable = [item for item in good if item.target not in bad and item.target not in copies]
+    bad = {item.name: item.reason for item in checked if item.reason} | conflicts
+    usable = [item for item in good if item.name not in bad and item.name not in copies]
     surplus = over_limit([item for item in usable if item.part == "train"], limit)
-    return Selection([item for item in usable if item.target not in surplus], bad, copies, surplus)
+    return Selection([item for item in usable if item.name not in surplus], bad, copies, surplus)
 
 
-def find_copies(pictures: Iterable[Checked]) -> tuple[dict[Path, str], dict[Path, str]]:
+def find_copies(pictures: Iterable[Checked]) -> tuple[dict[str, str], dict[str, str]]:
     """Pictures to leave out because others have the same pixels, with the reason: `(copies, conflicts)`.
 
     Of copies in one class the first in order is kept. Of a picture in two classes none is, since nobody knows which
@@ -65,25 +65,23 @@ def find_copies(pictures: Iterable[Checked]) -> tuple[dict[Path, str], dict[Path
     by_pixels: dict[bytes, list[Checked]] = {}
     for item in pictures:
         by_pixels.setdefault(item.pixels, []).append(item)
-    copies, conflicts = {}, {}
+    copies: dict[str, str] = {}
+    conflicts: dict[str, str] = {}
     for group in by_pixels.values():
-        first, *rest = sorted(group, key=lambda item: item.target)
-        for item in (first, *rest):
-            other = next((other for other in (first, *rest) if other.label != item.label), None)
-            if other:
-                conflicts[item.target] = f"the same picture as {_name(other)}: which label is right?"
-            elif item is not first:
-                copies[item.target] = f"the same picture as {_name(first)}"
+        ordered = sorted(group, key=lambda item: item.place)
+        labels = {item.label for item in group}
+        for item in ordered:
+            if len(labels) > 1:
+                other = next(other for other in ordered if other.label != item.label)
+                conflicts[item.name] = f"the same picture as {other.name}: which label is right?"
+            elif item is not ordered[0]:
+                copies[item.name] = f"the same picture as {ordered[0].name}"
     return copies, conflicts
 
 
-def _name(item: Checked) -> str:
-    return "/".join(item.target.parts[-3:])
-
-
-def over_limit(pictures: Iterable[Checked], limit: int | None) -> set[Path]:
+def over_limit(pictures: Iterable[Checked], limit: int | None) -> set[str]:
     """All but the first `limit` pictures of each class, in the order of their ranks."""
     by_class: dict[str, list[Checked]] = {}
-    for item in sorted(pictures, key=lambda item: (item.rank, item.target)):
+    for item in sorted(pictures, key=lambda item: (item.rank, item.place)):
         by_class.setdefault(item.label, []).append(item)
-    return {item.target for ranked in by_class.values() for item in ranked[limit if limit else len(ranked) :]}
+    return {item.name for ranked in by_class.values() for item in ranked[limit if limit else len(ranked) :]}

@@ -1,4 +1,4 @@
-"""Validation of single files on all cores; good pictures are written to their place."""
+"""Validation of single files on all cores; good pictures are measured, and written to their place."""
 
 import hashlib
 import io
@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from darkroom.core.errors import UserError, is_of_the_machine
+from darkroom.download import inspection
 from darkroom.download.sources.base import SourceFile
 from darkroom.images.decode import decode, has_wrong_suffix
 
@@ -26,7 +27,8 @@ class Job(NamedTuple):
     """A file to check, and its place if it is good."""
 
     file: SourceFile
-    target: Path
+    name: str  # train/cat/1.jpg
+    folder: Path  # in which the places are
     bounds: Bounds
     seed: int
 
@@ -34,13 +36,21 @@ class Job(NamedTuple):
 class Checked(NamedTuple):
     """The result for one file: why it is bad, or what it is."""
 
-    target: Path
+    name: str
     part: str
     label: str
     reason: str | None
     pixels: bytes = b""  # SHA-256 of the decoded picture
     rank: bytes = b""  # a random order that depends on the file's bytes and the seed alone
     wrong_suffix: bool = False
+    md5: str = ""  # of the file
+    measures: bytes = b""  # a row of inspection.MEASURES
+    group: str = ""  # in the source
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """A key by which files have the order of their paths."""
+        return tuple(self.name.split("/"))
 
 
 def jobs(files: Iterable[SourceFile], folder: Path, bounds: Bounds, seed: int) -> Iterator[Job]:
@@ -48,15 +58,15 @@ def jobs(files: Iterable[SourceFile], folder: Path, bounds: Bounds, seed: int) -
     taken = set()
     for item in files:
         file = item._replace(label=_utf8(item.label), name=_utf8(item.name))
-        target = place = folder / file.part / file.label / file.name
+        name = place = "/".join(filter(None, (file.part, file.label, file.name)))
         number = 1
-        while target in taken:
+        while name in taken:
             number += 1
-            target = place.with_name(f"{place.name} (another, {number})")
-        if target != place:
+            name = f"{place} (another, {number})"
+        if name != place:
             file = file._replace(content=UserError("another file has this name"))
-        taken.add(target)
-        yield Job(file, target, bounds, seed)
+        taken.add(name)
+        yield Job(file, name, folder, bounds, seed)
 
 
 def _utf8(name: str) -> str:
@@ -65,27 +75,54 @@ def _utf8(name: str) -> str:
 
 
 def check(job: Job) -> Checked:
-    """Decode a file completely; write it to its place if it is good."""
+    """Decode a file completely; measure it and write it to its place if it is good.
+
+    It is measured although it may turn out to be a copy or over the limit: decoding it again later would cost more.
+    """
     warnings.filterwarnings("ignore", module="PIL")  # about damaged metadata of good pictures
-    part, label = job.file.part, job.file.label
+    part, label, content = job.file.part, job.file.label, job.file.content
+    target = job.folder / job.name
     try:
-        data = _bytes(job.file.content, 8 * job.bounds.max_pixels + 2**24)
-        picture = decode(data, job.bounds.min_side, job.bounds.max_pixels)
+        data = _bytes(content, 8 * job.bounds.max_pixels + 2**24)
+        # Pixels that the source has are not decoded again, unless they are out of bounds, for the reason.
+        known = isinstance(content, np.ndarray) and _within(job.bounds, content)
+        pixels = np.asarray(content) if known else decode(data, job.bounds.min_side, job.bounds.max_pixels)
     except UserError as reason:
-        return Checked(job.target, part, label, str(reason))
-    if len(os.fsencode(job.target.name)) > 255:
-        return Checked(job.target, part, label, "its name is too long")
-    job.target.parent.mkdir(parents=True, exist_ok=True)
-    job.target.write_bytes(data)
+        return Checked(job.name, part, label, str(reason))
+    if len(os.fsencode(target.name)) > 255:
+        return Checked(job.name, part, label, "its name is too long")
+    _write(target, data)
     return Checked(
-        job.target,
+        job.name,
         part,
         label,
         None,
-        hashlib.sha256(str(picture.shape).encode() + picture.tobytes()).digest(),
+        _digest(pixels),
         hashlib.sha256(b"%d/" % job.seed + data).digest(),
-        has_wrong_suffix(job.target.name, data),
+        not known and has_wrong_suffix(target.name, data),
+        hashlib.md5(data, usedforsecurity=False).hexdigest(),
+        inspection.measure(pixels),
+        job.file.group,
     )
+
+
+def _within(bounds: Bounds, pixels: np.ndarray) -> bool:
+    height, width = pixels.shape[:2]
+    return bounds.min_side <= min(height, width) and height * width <= bounds.max_pixels
+
+
+def _digest(pixels: np.ndarray) -> bytes:
+    """The SHA-256 of a picture as RGB."""
+    colours = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=-1)
+    return hashlib.sha256(str(colours.shape).encode() + colours.tobytes()).digest()
+
+
+def _write(target: Path, data: bytes) -> None:
+    try:
+        target.write_bytes(data)
+    except FileNotFoundError:  # its folder; there are few, and to ask for each file takes long
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
 
 
 def _bytes(content: Path | bytes | np.ndarray | UserError, max_bytes: float) -> bytes:

@@ -14,20 +14,23 @@ Assignment = dict[str, str]  # picture to part
 STRICTEST_FIRST = tuple(reversed(PARTS))
 
 
-def make_groups(near: Mapping[str, str], pattern: str | None, names: Collection[str]) -> list[list[str]]:
+def make_groups(
+    near: Mapping[str, str], source: Mapping[str, str], pattern: str | None, names: Collection[str]
+) -> list[list[str]]:
     """Groups of two or more pictures that belong together, in canonical order.
 
     Args:
         near: picture to group of near-duplicates, empty for none.
+        source: picture to group in the source, such as a patient, empty for none.
         pattern: a regular expression; pictures with the same `match_of` belong together.
         names: all pictures.
     """
     ordered = sorted(names)
-    first: dict[tuple[str, str], int] = {}
+    first: dict[tuple[int, str], int] = {}
     edges = [
         (first.setdefault((kind, key), row), row)
         for row, name in enumerate(ordered)
-        for kind, key in (("near", near.get(name, "")), ("pattern", match_of(pattern, name)))
+        for kind, key in enumerate((near.get(name), source.get(name), match_of(pattern, name)))
         if key
     ]
     return [[ordered[row] for row in group] for group in connected_groups(len(ordered), edges)]

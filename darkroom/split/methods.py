@@ -4,17 +4,16 @@ Each is a function of a `Task`, registered in `METHODS` by its name in `split.me
 below data/raw.
 """
 
-import contextlib
 import hashlib
-import io
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from unittest import mock
 
 from darkroom.core.errors import UserError
-from darkroom.core.files import natural_key, scratch_folder
-from darkroom.images.folders import PARTS, class_folders, labelled
+from darkroom.core.files import natural_key
+from darkroom.images.folders import PARTS, class_folders
 from darkroom.split.groups import STRICTEST_FIRST, Assignment, match_of
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ class Task(NamedTuple):
 
     folder: Path  # has a folder for each class
     names: Sequence[str]
-    hashes: Mapping[str, str]  # picture to perceptual hash
+    keys: Mapping[str, str]  # picture to what `stable` draws by: its group in the source, or its perceptual hash
     groups: Sequence[Sequence[str]]  # pictures that belong together
     shares: Mapping[str, float]  # part to share; they add up to 1
     params: "Params"
@@ -40,13 +39,10 @@ class Task(NamedTuple):
 
 def ratio(task: Task) -> Assignment:
     """Random, the share of each part in every class."""
-    import splitfolders
-
     if len(task.shares) == 1:
-        return _from_folders({"train": task.folder}, task)
-    with _links(task) as links:
-        splitfolders.ratio(task.folder, links, ratio=tuple(task.shares.values()), **_options(task))
-        return _from_folders(_parts(links, task), task)
+        return dict.fromkeys(task.names, "train")
+    drawn = _draw("ratio", task, task.names, ratio=tuple(task.shares.values()))
+    return _together(_named(drawn, task.shares), task)
 
 
 def fixed(task: Task) -> Assignment:
@@ -55,38 +51,30 @@ def fixed(task: Task) -> Assignment:
     Raises:
         UserError: a class has fewer pictures.
     """
-    import splitfolders
-
     numbers = task.numbers()
     if not numbers:
         return ratio(task)
-    with _links(task) as links:
-        try:
-            splitfolders.fixed(task.folder, links, fixed=list(numbers.values()), **_options(task))
-        except ValueError:
-            sizes = {
-                folder.name: len(_grouped(list(folder.iterdir()), task.groups)) for folder in class_folders(task.folder)
-            }
-            label = min(sizes, key=lambda name: sizes[name])
-            raise UserError(
-                f"split.fixed asks for {sum(numbers.values())} pictures of each class, but {label} has "
-                f"{sizes[label]} (a group counts as one): lower it, or add pictures."
-            ) from None
-        return _from_folders(_parts(links, task), task)
+    try:
+        drawn = _draw("fixed", task, task.names, fixed=list(numbers.values()))
+    except ValueError:
+        groups = _grouped(task.names, task.groups)
+        sizes = {folder.name: len(groups.get(folder.name, ())) for folder in class_folders(task.folder)}
+        label = min(sizes, key=lambda name: sizes[name])
+        raise UserError(
+            f"split.fixed asks for {sum(numbers.values())} pictures of each class, but {label} has "
+            f"{sizes[label]} (a group counts as one): lower it, or add pictures."
+        ) from None
+    return _together(_named(drawn, task.shares), task)
 
 
 def kfold(task: Task) -> Assignment:
     """Test by its share, the rest in `split.folds` random folds, of which `split.fold` (from 1) is val."""
-    import splitfolders
-
-    with _links(task) as links:
-        folder, test = task.folder, {}
-        if share := task.shares.get("test"):
-            splitfolders.ratio(folder, links, ratio=(1 - share, share), **_options(task))
-            folder, test = links / "train", {"test": links / "val"}
-        splitfolders.kfold(folder, links / "folds", k=task.params.folds, **_options(task))
-        fold = links / "folds" / f"fold_{task.params.fold}"
-        return _from_folders({"train": fold / "train", "val": fold / "val"} | test, task)
+    names, test = task.names, {}
+    if share := task.shares.get("test"):
+        drawn = _named(_draw("ratio", task, names, ratio=(1 - share, share)), ("train", "test"))
+        names = [name for name in names if drawn.get(name) == "train"]
+        test = {name: part for name, part in drawn.items() if part == "test"}
+    return _together(_draw("kfold", task, names, f"fold_{task.params.fold}", k=task.params.folds) | test, task)
 
 
 def ordered(task: Task) -> Assignment:
@@ -108,7 +96,7 @@ def ordered(task: Task) -> Assignment:
 
 def stable(task: Task) -> Assignment:
     """By a hash of each picture's key and the seed alone: other pictures that are added or removed do not move it."""
-    keys = {name: match_of(task.params.group, name) or task.hashes[name] for name in task.names}
+    keys = {name: match_of(task.params.group, name) or task.keys[name] for name in task.names}
     return by_hash(keys, task.shares, task.seed)
 
 
@@ -134,41 +122,62 @@ def by_hash(keys: Mapping[str, str], shares: Mapping[str, float], seed: int) -> 
     return assignment
 
 
-@contextlib.contextmanager
-def _links(task: Task) -> Iterator[Path]:
-    """A scratch folder for split-folders, which writes its result as folders of links."""
-    with (
-        scratch_folder(task.folder.parents[1] / "split") as links,
-        contextlib.redirect_stderr(io.StringIO()),  # its own progress bar, for a second's work
-    ):
-        yield links
+def _draw(method: str, task: Task, names: Iterable[str], output: str = "", **options: Any) -> Assignment:
+    """Let split-folders draw, class by class, without the tree of files that it copies its result to.
+
+    Args:
+        method: a function of split-folders.
+        task: the others are of.
+        names: the pictures to draw from.
+        output: the folder in its result that counts.
+        options: of the method.
+
+    Returns:
+        The name that split-folders gives to each picture's part.
+
+    Raises:
+        ValueError: a class is too small.
+    """
+    import splitfolders
+
+    groups = _grouped(names, task.groups)
+    drawn: Assignment = {}
+
+    def record(parts: Iterable[tuple[list[tuple[str, ...]], str]], class_folder: Path, folder: Path, *_: Any) -> None:
+        if Path(folder).name == output:
+            drawn.update((name, part) for members, part in parts for group in members for name in group)
+
+    # All else of split-folders stays as it is: what it draws depends on its seed, order and rounding.
+    instead = {"list_files": lambda folder, _: groups.get(folder.name, []), "copy_files": record, "use_tqdm": False}
+    with mock.patch.multiple("splitfolders.split", **instead):
+        options |= {"seed": task.seed, "group": list, "move": "symlink"}
+        getattr(splitfolders, method)(task.folder, "", **options)
+    return drawn
 
 
-def _options(task: Task) -> dict[str, Any]:
-    """Options of split-folders, which draws class by class."""
-    return {"seed": task.seed, "move": "symlink", "group": lambda files: _grouped(files, task.groups)}
-
-
-def _grouped(files: Sequence[Path], groups: Sequence[Sequence[str]]) -> list[tuple[Path, ...]]:
-    """Files of a class as split-folders takes them: the members of a group in one tuple."""
+def _grouped(names: Iterable[str], groups: Sequence[Sequence[str]]) -> dict[str, list[tuple[str, ...]]]:
+    """The pictures of each class as split-folders takes them: the members of a group in one tuple."""
     group_of = {name: number for number, group in enumerate(groups) for name in group}
-    grouped: dict[int | Path, list[Path]] = {}
-    for file in sorted(files):
-        grouped.setdefault(group_of.get(f"train/{file.parent.name}/{file.name}", file), []).append(file)
-    return [tuple(group) for group in grouped.values()]
+    grouped: dict[str, dict[int | str, list[str]]] = {}
+    for name in sorted(names):
+        _, label, *rest = name.split("/")
+        if len(rest) > 1:
+            continue  # split-folders reads no folders in class folders
+        grouped.setdefault(label, {}).setdefault(group_of.get(name, name), []).append(name)
+    return {label: [tuple(group) for group in members.values()] for label, members in grouped.items()}
 
 
-def _parts(links: Path, task: Task) -> dict[str, Path]:
-    """The folder of each part: split-folders calls the second one val even where it is our test."""
-    return {part: links / name for part, name in zip(task.shares, PARTS, strict=False)}
+def _named(drawn: Assignment, parts: Iterable[str]) -> Assignment:
+    """The assignment with our names of the parts: split-folders calls the second one val even where it is our test."""
+    names = dict(zip(PARTS, parts, strict=False))
+    return {name: names[part] for name, part in drawn.items()}
 
 
-def _from_folders(parts: Mapping[str, Path], task: Task) -> Assignment:
-    """The assignment that folders hold.
+def _together(drawn: Assignment, task: Task) -> Assignment:
+    """The assignment without groups in two parts.
 
     A group in several classes was drawn once in each: all of it follows the class that has most of it.
     """
-    drawn = {f"train/{label}/{path.name}": part for part, folder in parts.items() for path, label in labelled(folder)}
     for group in task.groups:
         members = [name for name in group if name in drawn]
         if members:

@@ -11,6 +11,7 @@ from darkroom.core.errors import UserError
 from darkroom.core.files import read_csv
 from darkroom.core.hashing import sha256
 from darkroom.core.params import Base
+from darkroom.download import inspection
 from darkroom.images.decode import decode
 from stages import download
 from tests.helpers.archive_files import zipped
@@ -36,7 +37,7 @@ def mixed(tmp_path):
 
 
 def test_bad_files_are_dropped_with_their_reason(mixed, tmp_path):
-    report = download.collect(files_of("folder", mixed), tmp_path / "out", download_params(on_bad="drop"), seed=1)
+    _, report = download.collect(files_of("folder", mixed), tmp_path / "out", download_params(on_bad="drop"), seed=1)
     reasons = {item["path"]: item["reason"] for item in report["dropped"]}
     assert list(reasons) == ["train/a/empty.png", "train/a/text.jpg", "train/a/truncated.png"]
     assert reasons["train/a/empty.png"] == "empty file"
@@ -70,9 +71,12 @@ def test_the_report_names_near_duplicates(workspace, capsys):
     with Image.open(workspace / "reports/dataset/a.jpg") as sheet:
         assert sheet.width > 4 * 96
     assert [path.name for path in (workspace / "data").iterdir() if path.name.startswith(".")] == []
-    (workspace / "data/raw/test/b").mkdir(parents=True)
-    shutil.copy(workspace / "data/incoming/a/2.png", workspace / "data/raw/test/b/exactly.png")
-    download.describe(workspace / "data/raw", None)  # identical pictures are always a group
+    raw = workspace / "data/raw"
+    (raw / "test/b").mkdir(parents=True)
+    shutil.copy(workspace / "data/incoming/a/2.png", raw / "test/b/exactly.png")
+    names = sorted(path.relative_to(raw).as_posix() for path in raw.rglob("*.*"))
+    measures = inspection.measure_files([raw / name for name in names])
+    download.describe(raw, dict.fromkeys(names, ""), measures, None)  # identical pictures are always a group
     groups = {row["picture"]: row["group"] for row in read_csv(workspace / "reports/groups.csv") if row["group"]}
     assert set(groups) == {"train/a/2.png", "test/b/exactly.png"}
 

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
 from darkroom.core import parallel
-from darkroom.download import inspection
+from darkroom.download import inspection, near_duplicates
 from darkroom.images.decode import decode
 from tests.helpers.pictures import photograph, save
 
@@ -28,13 +28,13 @@ def measured(tmp_path_factory):
     paths = sorted(folder.iterdir())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parallel, "ALONE_SECONDS", float("inf"))
-        return [path.stem for path in paths], inspection.measure(paths)
+        return [path.stem for path in paths], inspection.measure_files(paths)
 
 
 def test_versions_of_a_picture_are_a_group_in_any_order(measured):
     names, measures = measured
     for order in (np.arange(len(names)), np.random.default_rng(1).permutation(len(names))):
-        groups = inspection.near_duplicates([measures[row] for row in order], 0.9)
+        groups = near_duplicates.find(measures[order], 0.9)
         assert [sorted(names[order[row]] for row in group) for group in groups] == [sorted(["00", "worse", *VERSIONS])]
         assert groups == [sorted(group) for group in groups]
 
@@ -42,8 +42,8 @@ def test_versions_of_a_picture_are_a_group_in_any_order(measured):
 def test_groups_and_their_members_are_in_the_order_of_the_rows(measured):
     names, measures = measured
     rows = [names.index(name) for name in ("05", "07", "05", "smaller", "07", "00", "09")]
-    assert inspection.near_duplicates([measures[row] for row in rows], None) == [[0, 2], [1, 4]]
-    assert inspection.near_duplicates([measures[row] for row in rows], 0.9) == [[0, 2], [1, 4], [3, 5]]
+    assert near_duplicates.find(measures[rows], None) == [[0, 2], [1, 4]]
+    assert near_duplicates.find(measures[rows], 0.9) == [[0, 2], [1, 4], [3, 5]]
 
 
 def test_pictures_of_one_colour_are_a_group_if_it_is_the_same(tmp_path):
@@ -51,7 +51,7 @@ def test_pictures_of_one_colour_are_a_group_if_it_is_the_same(tmp_path):
     paths.append(save(tmp_path / "white.png", np.full((20, 20, 3), 255, np.uint8)))
     noise = np.random.default_rng(1).integers(0, 255, (20, 20, 3), np.uint8)
     paths.append(save(tmp_path / "noise.png", noise))
-    assert inspection.near_duplicates(inspection.measure(paths), 0.9) == [[0, 1, 2]]
+    assert near_duplicates.find(inspection.measure_files(paths), 0.9) == [[0, 1, 2]]
 
 
 def test_issues_are_found(tmp_path):
@@ -66,7 +66,7 @@ def test_issues_are_found(tmp_path):
         "odd_aspect_ratio": np.asarray(photograph(25, 24, 400)),
     }
     paths += [save(tmp_path / f"{name}.png", pixels) for name, pixels in odd.items()]
-    issues = inspection.issues(inspection.measure(paths))
+    issues = inspection.issues(inspection.measure_files(paths))
     assert set(issues) == set(odd)
     for row, name in enumerate(odd, start=20):
         assert row in issues[name], name
@@ -80,12 +80,12 @@ def test_measures_agree_with_cleanvisions_own_search(fashion):
     paths = sorted((fashion / "test/Bag").iterdir())[:100]
     lab = Imagelab(filepaths=[str(path) for path in paths], verbose=False)
     lab.find_issues({name: {} for name in inspection.ISSUES}, n_jobs=1, verbose=False)
-    issues = inspection.issues(inspection.measure(paths))
+    issues = inspection.issues(inspection.measure_files(paths))
     for issue, rows in issues.items():
         assert [lab.issues.index[row] for row in rows] == list(lab.issues.index[lab.issues[f"is_{issue}_issue"]]), issue
 
 
 def test_small_pictures_are_measured_too(tmp_path):
     path = save(tmp_path / "x.png", np.random.default_rng(1).integers(0, 255, (1, 3, 3), np.uint8))
-    (measures,) = inspection.measure([path])
-    assert (measures.height, measures.width) == decode(path).shape[:2]
+    (measures,) = inspection.measure_files([path])
+    assert (measures["height"], measures["width"]) == decode(path).shape[:2]

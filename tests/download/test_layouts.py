@@ -189,7 +189,7 @@ def read(tmp_path, layout, kind, settings):
     (tmp_path / "scratch").mkdir()
     params = download_params(source=kind, path=str(path), on_bad="drop", **settings)
     source = sources.read(params, tmp_path / "scratch")
-    report = download.collect(source.files, tmp_path / "raw", params, seed=1)
+    _, report = download.collect(source.files, tmp_path / "raw", params, seed=1)
     assignment = split.split(tmp_path / "raw", {}, SplitParams(ratio=[0.6, 0.2, 0.2]), 1).assignment
     return source, report, assignment
 

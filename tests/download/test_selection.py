@@ -35,7 +35,7 @@ def test_a_missing_class_is_named():
 
 
 def collect(files, folder, seed=1, **changes):
-    return download.collect(files, folder, download_params(**{"on_bad": "drop"} | changes), seed)
+    return download.collect(files, folder, download_params(**{"on_bad": "drop"} | changes), seed)[1]
 
 
 def test_merged_classes_keep_the_files_of_both(tmp_path):

@@ -6,6 +6,8 @@ import zipfile
 import pytest
 
 from darkroom.core.errors import UserError
+from darkroom.core.files import read_csv
+from darkroom.core.params import Base
 from darkroom.download import sources
 from darkroom.split.params import Params as SplitParams
 from stages import download, split
@@ -94,7 +96,7 @@ def read(folder, tmp_path, settings):
     scratch.mkdir(exist_ok=True)
     params = download_params(**settings)
     source = sources.read(params, scratch)
-    report = download.collect(source.files, tmp_path / "raw", params, seed=1)
+    _, report = download.collect(source.files, tmp_path / "raw", params, seed=1)
     return source, report, split.split(tmp_path / "raw", {}, SplitParams(ratio=[0.6, 0.2, 0.2]), 1).assignment
 
 
@@ -220,9 +222,16 @@ def test_a_table_never_leads_outside(tmp_path):
     assert [isinstance(file.content, UserError) for file in files[:3]] == [True, True, False]
 
 
-def test_groups_keep_a_patients_pictures_together(tmp_path):
-    write_layout(tmp_path / "in", FLAT)
-    rows = [(path, label, f"p{number // 3}") for number, (path, label) in enumerate(rows_of(FLAT))]
-    write_csv(tmp_path / "in/labels.csv", ("file", "label", "patient_id"), rows)
-    params = download_params(source="table", path=str(tmp_path / "in"))
-    assert {file.group for file in sources.read(params, tmp_path).files} == {f"p{number}" for number in range(6)}
+@pytest.mark.parametrize("method", ["ratio", "stable"])
+def test_a_patients_pictures_stay_together(method, workspace):
+    """The group goes from the table through reports/groups.csv into the split."""
+    layout = "images/cat*.png 30, images/dog*.png 30"
+    write_layout(workspace / "data/incoming", layout)
+    rows = [(path, label, f"p{number // 6}") for number, (path, label) in enumerate(rows_of(layout))]
+    write_csv(workspace / "data/incoming/labels.csv", ("file", "label", "patient_id"), rows)
+    download.main(Base(seed=1), download_params(source="table", path="data/incoming/labels.csv"))
+    split.main(Base(seed=1), SplitParams(method=method, ratio=[0.4, 0.3, 0.3]))
+    part_of = {row["picture"].split("/")[-1]: row["split"] for row in read_csv(workspace / "reports/split.csv")}
+    parts = {patient: {part_of[path.split("/")[-1]] for path, _, group in rows if group == patient} for *_, patient in rows}
+    assert len(part_of) == 60
+    assert all(len(found_in) == 1 for found_in in parts.values())

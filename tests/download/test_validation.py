@@ -41,7 +41,7 @@ pytestmark = pytest.mark.usefixtures("single_process")
 
 
 def collect(files, folder, **changes):
-    return download.collect(files, folder, download_params(**{"on_bad": "drop"} | changes), seed=1)
+    return download.collect(files, folder, download_params(**{"on_bad": "drop"} | changes), seed=1)[1]
 
 
 @pytest.fixture(scope="module")
@@ -238,7 +238,7 @@ from pathlib import Path
 from darkroom.download.sources.base import SourceFile
 from darkroom.download.validation import Bounds, Job, check
 for name in ("bomb.png", "huge.png"):
-    print(check(Job(SourceFile("train", "cat", name, Path(name)), Path("out") / name, Bounds(10, 1e8), 1)).reason)
+    print(check(Job(SourceFile("train", "cat", name, Path(name)), name, Path("out"), Bounds(10, 1e8), 1)).reason)
 """
 
 

@@ -42,7 +42,7 @@ def paths(tmp_path):
 @pytest.mark.usefixtures("tensorflow")
 def test_every_stage_reads_them(paths, tmp_path, monkeypatch):
     monkeypatch.setattr(parallel, "ALONE_SECONDS", float("inf"))  # other processes would import the libraries again
-    report = download.collect(files_of("folder", tmp_path / "incoming"), tmp_path / "raw", download_params(), seed=1)
+    _, report = download.collect(files_of("folder", tmp_path / "incoming"), tmp_path / "raw", download_params(), seed=1)
     assert (report["kept"], report["named_wrongly"], report["dropped"]) == (8, [], [])
     measures = inspection.measure(paths)
     assert {(row.width, row.height) for row in measures} == {(48, 64)}

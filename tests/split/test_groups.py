@@ -13,8 +13,9 @@ def test_a_pattern_with_alternatives():
 def test_near_duplicates_and_matches_of_a_pattern_join_groups():
     names = ["train/a/p1_x.png", "train/b/p1_y.png", "train/a/p2.png", "test/a/q.png", "train/a/alone.png"]
     near = {"train/b/p1_y.png": "1", "test/a/q.png": "1", "train/a/alone.png": ""}
-    assert make_groups(near, r"^(p\d)", names) == [["test/a/q.png", "train/a/p1_x.png", "train/b/p1_y.png"]]
-    assert make_groups({}, None, names) == []
+    assert make_groups(near, {}, r"^(p\d)", names) == [["test/a/q.png", "train/a/p1_x.png", "train/b/p1_y.png"]]
+    assert make_groups({}, {}, None, names) == []
+    assert make_groups({}, dict.fromkeys(names[:2], "ann"), None, names) == [sorted(names[:2])]
 
 
 @pytest.mark.parametrize(

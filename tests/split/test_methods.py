@@ -2,6 +2,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import splitfolders
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -87,6 +88,53 @@ def test_numbers_in_names_are_in_their_order(tmp_path):
     raw = write_files(tmp_path / "raw", [f"train/{'ab'[number % 2]}/{number}.png" for number in range(1, 21)])
     parts, _, _ = split_of(raw, split_params("ordered"))
     assert sorted(int(name[8:-4]) for name in parts if parts[name] == "test") == [17, 18, 19, 20]
+
+
+CALLS = {
+    "ratio": {"ratio": (0.7, 0.1, 0.2)},
+    "fixed": {"fixed": [1, 2]},
+    "kfold": {"k": 3},
+}
+
+
+@settings(max_examples=40)
+@given(
+    sizes=st.dictionaries(st.sampled_from(["a", "b c", "B", ".x"]), st.integers(0, 12), min_size=1),
+    data=st.data(),
+    method=st.sampled_from(sorted(CALLS)),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_what_is_drawn_is_what_split_folders_would_copy(sizes, data, method, seed, tmp_path_factory):
+    """Against its public functions, which write a tree of files."""
+    raw = make_raw(tmp_path_factory.mktemp("raw"), sizes)
+    for label in sizes:
+        (raw / "train" / label).mkdir(parents=True, exist_ok=True)
+    names = [f"train/{label}/train{number:03d}.png" for label, size in sizes.items() for number in range(size)]
+    numbers = data.draw(st.lists(st.integers(0, 6), min_size=len(names), max_size=len(names)))
+    members = [[name for name, number in zip(names, numbers, strict=True) if number == group] for group in range(1, 7)]
+    groups = [group for group in members if len(group) > 1]
+    task = methods.Task(raw / "train", names, {}, groups, {}, split_params(), seed)
+
+    def grouped(files):
+        pictures = {f"train/{file.parent.name}/{file.name}": file for file in sorted(files)}
+        group_of = {name: number for number, group in enumerate(groups) for name in group}
+        sets = {}
+        for name, file in pictures.items():
+            sets.setdefault(group_of.get(name, name), []).append(file)
+        return [tuple(files) for files in sets.values()]
+
+    out = raw.parent / f"{raw.name}.out"
+    try:
+        getattr(splitfolders, method)(raw / "train", out, seed=seed, move="symlink", group=grouped, **CALLS[method])
+    except ValueError:
+        with pytest.raises(ValueError, match="too few"):
+            methods._draw(method, task, names, **CALLS[method])
+        return
+    for fold in ("fold_1", "fold_2", "fold_3") if method == "kfold" else ("",):
+        expected = {
+            f"train/{path.parent.name}/{path.name}": path.parent.parent.name for path in (out / fold).glob("*/*/*.png")
+        }
+        assert methods._draw(method, task, names, fold, **CALLS[method]) == expected
 
 
 @settings(deadline=None)

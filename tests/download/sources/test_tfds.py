@@ -25,7 +25,7 @@ def test_a_set_comes_with_its_official_test(fashion):
 @pytest.mark.full
 def test_fashion_mnist_comes_whole(tmp_path):
     folder, params = tmp_path / "raw", download_params(source="tfds", name=FASHION, limit_per_class=60)
-    report = download.collect(files_of("tfds", name=FASHION), folder, params, seed=42)
+    _, report = download.collect(files_of("tfds", name=FASHION), folder, params, seed=42)
     assert report["kept"] == report["found"] == 10 * 60 + 10_000
     assert report["beyond_limit_per_class"] == 60_000 - 10 * 60
     assert report["dropped"] == []

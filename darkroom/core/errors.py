@@ -49,10 +49,15 @@ def environment_sentence(error: BaseException, file: str | None = None) -> str |
     file = file or (os.fsdecode(found) if isinstance(found, str | bytes | os.PathLike) else None)
     if code is None or (file is None and code in NEED_FILE):
         return None
-    names = Path(file or "").parts
-    name = next((name for name in names if len(os.fsencode(name)) > 255), names[-1] if names else "")
+    parts = Path(file or "").parts
+    name = next((part for part in parts if len(os.fsencode(part)) > 255), parts[-1] if parts else "")
     name = f"{name[:60]}..." if len(name) > 60 else name
-    return SENTENCES[code].format(of_folder=f" that holds {_folder(file)}" if file else "", file=file, name=name)
+    # What is named `.partial` is ours, and gone when the user looks.
+    ours = next((place for place, part in enumerate(parts) if part.endswith(".partial")), None)
+    folder = str(Path(*parts[: len(parts) - 1 if ours is None else ours]))
+    return SENTENCES[code].format(
+        of_folder=f" that holds {folder}" if file else "", file=file if ours is None else folder, name=name
+    )
 
 
 def is_of_the_machine(error: BaseException) -> bool:
@@ -73,10 +78,3 @@ def _code(error: BaseException | None) -> tuple[int | None, object]:
         first = False
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return None, None
-
-
-def _folder(file: str) -> str:
-    """The folder of a file, without what is named `.partial`: that is ours, and gone when the user looks."""
-    parts = Path(file).parts
-    ours = next((place for place, part in enumerate(parts) if part.endswith(".partial")), len(parts) - 1)
-    return str(Path(*parts[:ours]))

@@ -7,6 +7,7 @@ from pathlib import Path
 from darkroom.core.errors import UserError
 from darkroom.download.archives.kinds import is_archive, is_archive_among_files
 from darkroom.download.archives.members import Limits, is_clutter
+from darkroom.download.archives.refusals import WrongFileError
 from darkroom.download.archives.unpack import unpack, unpack_all
 from darkroom.download.http import fetch, verify
 from darkroom.download.params import Params
@@ -34,7 +35,14 @@ def local_path(params: Params, scratch: Path, unpacked: bool = False) -> Path:
             raise UserError(f"{path} is a folder, not an archive: set download.source to folder.")
     if path.is_file() and not params.url:
         verify(path, params.sha256, str(path))
-    return unpack(path, scratch, limits, origin(params)) if unpacked or is_archive(path) else path
+    if not (unpacked or is_archive(path)):
+        return path
+    try:
+        return unpack(path, scratch, limits, origin(params))
+    except WrongFileError:
+        if params.url and not params.sha256:
+            path.unlink()  # the next run is to download it again, not to find it in the cache
+        raise
 
 
 def origin(params: Params) -> str:

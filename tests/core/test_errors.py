@@ -21,12 +21,12 @@ FILE = "data/.raw.partial/train/cat/1.jpg"
         (errno.ENOSPC, ["no space left on the disk that holds data", "free some"]),
         (errno.EDQUOT, ["quota on the disk that holds data", "free some"]),
         (errno.EROFS, ["the disk that holds data can only be read"]),
-        (errno.EACCES, [f"no permission for {FILE}", "`ls -ld`"]),
-        (errno.EPERM, [f"no permission for {FILE}", "`ls -ld`"]),
+        (errno.EACCES, ["no permission for data:", "`ls -ld`"]),
+        (errno.EPERM, ["no permission for data:", "`ls -ld`"]),
         (errno.EMFILE, ["too many files are open", "`ulimit -n"]),
         (errno.ENFILE, ["too many files are open on this machine", "close other programs"]),
         (errno.ENAMETOOLONG, ["1.jpg is too long", "shorten"]),
-        (errno.EFBIG, [f"{FILE} is larger than", "`ulimit -f`"]),
+        (errno.EFBIG, ["data is larger than", "`ulimit -f`"]),
         (errno.ENOMEM, ["not enough memory", "close other programs"]),
         (errno.EIO, ["the disk that holds data does not work"]),
     ],
@@ -35,6 +35,11 @@ def test_an_error_of_the_environment_names_its_cause_and_remedy(code, words):
     sentence = environment_sentence(OSError(code, os.strerror(code), FILE))
     assert all(word in sentence for word in words), sentence
     assert sentence.endswith(".")
+
+
+def test_a_file_that_the_user_can_see_is_named():
+    error = PermissionError(errno.EACCES, "Permission denied", "data/in/1.jpg")
+    assert "no permission for data/in/1.jpg:" in environment_sentence(error)
 
 
 @pytest.mark.parametrize(

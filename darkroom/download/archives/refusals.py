@@ -4,6 +4,8 @@ import re
 import shlex
 from pathlib import Path, PurePosixPath
 
+from darkroom.core.errors import UserError
+
 LFS = b"version https://git-lfs.github.com/spec/"
 PAGES = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--", b'{"')
 # Archives that are not supported: where the mark is, the mark, the kind, and the command that unpacks it.
@@ -41,6 +43,10 @@ CUT = re.compile(rf"(.+\.(?:{ENDINGS}))\.?(?:\d{{2,3}}|a[a-z])", re.IGNORECASE) 
 ZIP_PART = re.compile(r"(.+)\.z\d\d", re.IGNORECASE)
 RAR_PART = re.compile(r"(.+)\.(?:part\d+\.rar|r\d\d)", re.IGNORECASE)
 AND_SET = "and set download.path to"
+
+
+class WrongFileError(UserError):
+    """A file that is damaged, or was saved instead of an archive: another download may be right."""
 
 
 def part(name: str) -> str | None:
@@ -99,31 +105,42 @@ def unsupported_kind(path: Path) -> tuple[str, str] | None:
     return None
 
 
-def reason(path: Path, name: str) -> str:
+def error(path: Path, name: str) -> UserError:
     """Why a file that is no zip, 7z or tar archive cannot be unpacked."""
     with path.open("rb") as stream:
         start = stream.read(4096)
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if not start:
-        return f"{name} is empty: download it again."
+        return WrongFileError(f"{name} is empty: download it again.")
     if start.startswith(LFS):
-        return f"{name} is a pointer of Git LFS, not the file itself: run `git lfs pull` in its repository."
+        return WrongFileError(
+            f"{name} is a pointer of Git LFS, not the file itself: run `git lfs pull` in its repository."
+        )
     if text.startswith(PAGES):
-        return (
+        return WrongFileError(
             f"{name} is a web page or a server's message, not an archive: open its address in a browser, where you may "
             "have to log in or agree to something, and download the file there."
         )
     if sentence := part(name):
-        return sentence
+        return UserError(sentence)
     if found := unsupported_kind(path):
         kind, command = found
         result = "the file that it becomes" if kind.startswith("a file") else "the folder"
-        return f"{name} is {kind}, which is not supported: {_yourself(name, command, result)}"
+        return UserError(f"{name} is {kind}, which is not supported: {_yourself(name, command, result)}")
     if start.startswith((b"PK\7\x08", b"PK00PK")):
-        return split_zip(name)
+        return UserError(split_zip(name))
     if start.startswith(b"PK\3\4"):
-        return f"{name} is a damaged zip archive (its end is missing): download it again."
-    return f"{name} is not a zip, 7z or tar archive, or is damaged: check where it comes from, and download it again."
+        return damaged(name, "zip", "its end is missing")
+    return WrongFileError(
+        f"{name} is not a zip, 7z or tar archive, or is damaged: check where it comes from, and download it again."
+    )
+
+
+def damaged(name: str, kind: str, cause: str) -> UserError:
+    """Why an archive cannot be unpacked whose content contradicts itself; a part of one has no end."""
+    if sentence := part(name):
+        return UserError(sentence)
+    return WrongFileError(f"{name} is a damaged {kind} archive ({cause}): download it again.")
 
 
 def _yourself(name: str, command: str, result: str = "the folder") -> str:

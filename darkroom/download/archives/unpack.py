@@ -63,7 +63,7 @@ def _unpack(archive: Path, folder: Path, budget: Budget, name: str, nesting: int
     with _explained(archive, name, folder):
         found = kind(archive)
         if found is None:
-            raise UserError(refusals.reason(archive, name))
+            raise refusals.error(archive, name)
     with _explained(archive, name, folder, found):
         UNPACK[found](archive, into)
     if not into.files:
@@ -130,8 +130,7 @@ def _explained(archive: Path, name: str, folder: Path, found: str = "") -> Itera
         if not found or _is_fault(error):
             raise
         reason = " ".join(str(error).split()) or type(error).__name__
-        damaged = f"{name} is a damaged {found} archive ({reason}): download it again."
-        raise UserError(refusals.part(name) or damaged) from None
+        raise refusals.damaged(name, found, reason) from None
 
 
 def _is_fault(error: Exception) -> bool:

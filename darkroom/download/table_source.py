@@ -35,7 +35,7 @@ def table_source(paths: Sequence[Path], tree: Tree, params: Params) -> Source:
     if not params.url and pictures.is_dir() and not tree.path.resolve().is_relative_to(pictures.resolve()):
         roots[pictures] = read_tree(pictures).all_files()
     elif pictures.is_dir() and Path(params.path).is_file():  # a table in the folder of its pictures
-        roots = {pictures: read_tree(pictures).all_files()} | roots
+        roots |= {pictures: read_tree(pictures).all_files()}
     files = source_files(tables, Files(roots), params.parts.model_dump() if params.parts else None)
     _check_found(files, tables, tree, params)
     used = {file.content for file in files if isinstance(file.content, Path)}

@@ -140,7 +140,7 @@ QUESTIONED = [
     ("cat/train 9, cat/test 4, dog 8", {}, "cat: is what is in it official parts?"),
     ("images/a 9, images/b 8, masks/c 9, masks/d 8", {}, "images, masks would be a class"),
     ("train/images 9, test/images 8", {}, "there is only one class, images"),
-    ("cat 9", {}, "there is only one class, cat"),
+    ("cat 9, notes.txt 0", {}, "there is only one class, cat"),
     ("pets/cat 9, notes.txt 0", {}, "there is only one class, cat"),
     ("*.jpg 9", {}, "it has pictures, but no folders of classes"),
     ("cat 9, dog 8", {"layout": "parts"}, "none of cat, dog is called like training pictures"),

@@ -1,6 +1,7 @@
 """Unpacking of an archive, and of the archives in it."""
 
 import contextlib
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -94,16 +95,25 @@ def _to_folder(archive: Path, parent: Path, budget: Budget, name: str, nesting: 
 
 def inner_archives(folder: Path) -> list[Path]:
     """The archives in a folder that holds no pictures; empty if it does."""
-    files = [path for path in sorted(folder.rglob("*")) if _is_visible(path.relative_to(folder)) and path.is_file()]
-    if any(path.suffix.lower() in PICTURES for path in files):
-        return []
+    files = []
+    for path in visible_files(folder):
+        if path.suffix.lower() in PICTURES:
+            return []
+        files.append(path)
     archives = [path for path in files if is_archive_among_files(path)]
     others = set(files) - set(archives) if archives else set()
     return [] if any(_is_picture(path) for path in others) else archives
 
 
-def _is_visible(path: Path) -> bool:
-    return not any(part.startswith(".") or is_clutter(part) for part in path.parts)
+def visible_files(folder: Path) -> Iterator[Path]:
+    """The files in a folder, hidden ones and clutter left out; one after the other, since there may be many."""
+    for around, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if _is_visible(name))
+        yield from (Path(around, name) for name in sorted(files) if _is_visible(name))
+
+
+def _is_visible(name: str) -> bool:
+    return not (name.startswith(".") or is_clutter(name))
 
 
 def _is_picture(path: Path) -> bool:

@@ -1,14 +1,12 @@
 """The local copy of a source's files: downloaded, verified and unpacked where necessary."""
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from darkroom.core.errors import UserError
 from darkroom.download.archives.kinds import is_archive, is_archive_among_files
-from darkroom.download.archives.members import Limits, is_clutter
+from darkroom.download.archives.members import Limits
 from darkroom.download.archives.refusals import WrongFileError
-from darkroom.download.archives.unpack import unpack, unpack_all
+from darkroom.download.archives.unpack import unpack, unpack_all, visible_files
 from darkroom.download.http import fetch, verify
 from darkroom.download.params import Params
 
@@ -53,19 +51,8 @@ def origin(params: Params) -> str:
 def _archives_alone(folder: Path) -> list[Path]:
     """The archives in a folder without other files; empty if there are others."""
     archives = []
-    for path in _files(folder):
+    for path in visible_files(folder):
         if not is_archive_among_files(path):
             return []
         archives.append(path)
     return sorted(archives)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """The files in a folder, hidden ones and clutter left out; one after the other, since there may be many."""
-    for around, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if _is_visible(name))
-        yield from (Path(around, name) for name in sorted(files) if _is_visible(name))
-
-
-def _is_visible(name: str) -> bool:
-    return not (name.startswith(".") or is_clutter(name))

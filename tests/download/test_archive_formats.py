@@ -1,10 +1,13 @@
 """What the newer formats can contain: Deflate64, Zstandard and xz in zips; 7z; hard links in a tar."""
 
+import functools
 import io
 import lzma
 import random
 import stat
 import struct
+import subprocess
+import sys
 import tarfile
 import tracemalloc
 import zipfile
@@ -21,11 +24,17 @@ from tests.helpers.archive_files import LIMITS, NOISE, TREE, seven_zipped, tarre
 BOMB = bytes(10**8)
 
 
-def deflate64(data):
-    from inflate64 import Deflater
+DEFLATE64 = """
+import sys, inflate64
+deflater = inflate64.Deflater()
+sys.stdout.buffer.write(deflater.deflate(sys.stdin.buffer.read()) + deflater.flush())
+"""
 
-    deflater = Deflater()
-    return deflater.deflate(data) + deflater.flush()
+
+@functools.cache
+def deflate64(data):
+    """In a process without TensorFlow, whose zlib has functions of the same names, and would end this one."""
+    return subprocess.run([sys.executable, "-c", DEFLATE64], input=data, capture_output=True, check=True).stdout
 
 
 def xz(data):
@@ -152,6 +161,28 @@ def test_a_7z_of_folders_and_empty_files_is_unpacked(tmp_path, folder):
     unpack(tmp_path / "x.7z", folder, LIMITS)
     assert under(folder) == {"in/1.jpg": b"x", "in/2.jpg": b""}
     assert (folder / "in/empty").is_dir()
+
+
+def test_a_7z_of_nothing_is_no_damage(tmp_path, refused):
+    """As 7-Zip writes it: a start without a directory."""
+    (tmp_path / "x.7z").write_bytes(b"7z\xbc\xaf\x27\x1c\0\4" + struct.pack("<IQQI", zlib.crc32(bytes(20)), 0, 0, 0))
+    assert "x.7z contains no files" in refused(tmp_path / "x.7z")
+
+
+def test_a_7z_of_folders_without_attributes(tmp_path, folder, monkeypatch):
+    """As `7z -mtr=off` writes it, and py7zr cannot: what has neither content nor attributes is a folder."""
+    import py7zr.py7zr
+
+    (tmp_path / "empty").mkdir()
+    with py7zr.SevenZipFile(tmp_path / "x.7z", "w") as archive:
+        archive.write(tmp_path / "empty", "cat")
+        archive.writestr(b"x", "cat/1.jpg")
+    found = py7zr.py7zr.ArchiveFile._get_property
+    monkeypatch.setattr(
+        py7zr.py7zr.ArchiveFile, "_get_property", lambda file, key: None if key == "attributes" else found(file, key)
+    )
+    unpack(tmp_path / "x.7z", folder, LIMITS)
+    assert under(folder) == {"cat/1.jpg": b"x"}
 
 
 def linked(path, links, files=None, mode="w"):

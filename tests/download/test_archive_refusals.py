@@ -213,8 +213,8 @@ def test_a_name_too_long_is_named(kind, tmp_path, refused):
 
 @EVERY
 def test_a_fault_of_the_program_is_no_damage(kind, tmp_path, folder, monkeypatch):
-    monkeypatch.setattr(members, "is_clutter", None)
-    with pytest.raises(TypeError, match="'NoneType' object is not callable"):
+    monkeypatch.setattr(members, "MAX_DEPTH", None)
+    with pytest.raises(TypeError, match="not supported between instances of 'int' and 'NoneType'"):
         unpack.unpack(make(tmp_path / kind, TREE), folder, LIMITS)
 
 

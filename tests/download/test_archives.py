@@ -15,6 +15,7 @@ import pytest
 from darkroom.download.archives.kinds import is_archive
 from darkroom.download.archives.members import Limits
 from darkroom.download.archives.unpack import unpack
+from darkroom.download.tree import read_tree
 from tests.helpers.archive_files import BOTH, EVERY, LIMITS, TREE, make, tarred, under, zipped
 
 
@@ -43,12 +44,14 @@ def test_outer_folders_are_left_out(outer, kind, tmp_path, folder):
 
 
 @EVERY
-def test_junk_of_operating_systems_is_left_out(kind, tmp_path, folder):
+def test_clutter_is_no_reason_to_keep_outer_folders(kind, tmp_path, folder):
     junk = {f"__MACOSX/set/cat/._{number}.jpg": b"junk" for number in range(5)}
     junk |= {"set/.DS_Store": b"junk", "set/cat/Thumbs.db": b"junk", "set/dog/desktop.ini": b"junk"}
     archive = make(tmp_path / kind, junk | {f"set/{name}": data for name, data in TREE.items()})
-    assert under(unpack(archive, folder, LIMITS)) == TREE
-    assert under(folder) == {f"set/{name}": data for name, data in TREE.items()}
+    inner = read_tree(unpack(archive, folder, LIMITS))
+    assert inner.path == folder / "set"
+    assert [path.relative_to(inner.path).as_posix() for path in inner.all_files()] == sorted(TREE)
+    assert sum(len(tree.clutter) for tree in inner.walk()) == 3
 
 
 def test_a_folder_with_files_is_not_an_outer_folder(tmp_path, folder):

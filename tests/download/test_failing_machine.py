@@ -42,7 +42,7 @@ def failing(method, code, tmp_path, monkeypatch):
 
 
 def job(content, target):
-    return Job(SourceFile("train", "cat", "1.png", content), target, Bounds(1, 1e6), 1)
+    return Job(SourceFile("train", "cat", "1.png", content), target.name, target.parent, Bounds(1, 1e6), 1)
 
 
 def test_a_full_disk_makes_no_picture_bad(tmp_path):

@@ -225,7 +225,7 @@ def test_a_table_never_leads_outside(tmp_path):
 @pytest.mark.parametrize("method", ["ratio", "stable"])
 def test_a_patients_pictures_stay_together(method, workspace):
     """The group goes from the table through reports/groups.csv into the split."""
-    layout = "images/cat*.png 30, images/dog*.png 30"
+    layout = "images/cat*.png 60, images/dog*.png 60"
     write_layout(workspace / "data/incoming", layout)
     rows = [(path, label, f"p{number // 6}") for number, (path, label) in enumerate(rows_of(layout))]
     write_csv(workspace / "data/incoming/labels.csv", ("file", "label", "patient_id"), rows)
@@ -233,4 +233,4 @@ def test_a_patients_pictures_stay_together(method, workspace):
     split.main(Base(seed=1), SplitParams(method=method, ratio=[0.4, 0.3, 0.3]))
     part_of = {row["picture"].split("/")[-1]: row["split"] for row in read_csv(workspace / "reports/split.csv")}
     parts = {(patient, part_of[path.split("/")[-1]]) for path, _, patient in rows}
-    assert (len(part_of), len(parts)) == (60, 10)
+    assert (len(part_of), len(parts)) == (120, 20)

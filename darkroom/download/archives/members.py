@@ -7,7 +7,6 @@ from typing import NamedTuple
 from darkroom.core.errors import UserError
 from darkroom.core.files import link_or_copy
 
-JUNK = {"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini"}  # left in archives by operating systems
 MAX_DEPTH = 50  # nested folders
 MAX_NAME_SIZE = 255  # bytes of one name on all usual file systems
 
@@ -64,14 +63,12 @@ class Unpacking:
         self.folders = {Path()}
 
     def place(self, member: Member) -> Path | None:
-        """Where a file is to be written; None for clutter and folders, which are created.
+        """Where a file is to be written; None for folders, which are created.
 
         Raises:
             UserError: the member is a link or a device, lies outside, has the name of another, or exceeds the limits.
         """
         path = self._safe_path(member)
-        if any(is_clutter(part) for part in path.parts):
-            return None
         self.budget.take(member, self.name)
         folder = path if member.folder else path.parent
         taken = path in self.files or (path in self.folders and not member.folder)
@@ -137,8 +134,3 @@ class Unpacking:
                 "that file systems allow: pack it again with shorter names."
             )
         return Path(*parts)
-
-
-def is_clutter(name: str) -> bool:
-    """Whether an operating system left a file or folder of this name."""
-    return name in JUNK

@@ -1,6 +1,7 @@
 """Unpacking of an archive, and of the archives in it."""
 
 import contextlib
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -8,12 +9,13 @@ from pathlib import Path
 from darkroom.core.errors import UserError, environment_sentence
 from darkroom.download.archives import refusals, seven_zip, tars, zips
 from darkroom.download.archives.kinds import is_archive_among_files, kind, stem
-from darkroom.download.archives.members import Budget, Limits, Unpacking, is_clutter
-from darkroom.images.formats import FORMATS
+from darkroom.download.archives.members import Budget, Limits, Unpacking
+from darkroom.download.tree import looks_like_picture
+from darkroom.images.folders import is_clutter
+from darkroom.images.formats import SUFFIXES
 
 UNPACK: dict[str, Callable[[Path, Unpacking], None]] = {"zip": zips.unpack, "tar": tars.unpack, "7z": seven_zip.unpack}
 MAX_NESTING = 3  # archives in archives in archives in the one that is named
-PICTURES = {*(suffix for suffixes in FORMATS.values() for suffix in suffixes), ".heic", ".heif", ".avif"}
 
 
 def unpack(archive: Path, folder: Path, limits: Limits, name: str | None = None) -> Path:
@@ -94,26 +96,21 @@ def _to_folder(archive: Path, parent: Path, budget: Budget, name: str, nesting: 
 
 def inner_archives(folder: Path) -> list[Path]:
     """The archives in a folder that holds no pictures; empty if it does."""
-    files = [path for path in sorted(folder.rglob("*")) if _is_visible(path.relative_to(folder)) and path.is_file()]
-    if any(path.suffix.lower() in PICTURES for path in files):
-        return []
+    files = []
+    for path in visible_files(folder):
+        if path.suffix.lower() in SUFFIXES:
+            return []
+        files.append(path)
     archives = [path for path in files if is_archive_among_files(path)]
     others = set(files) - set(archives) if archives else set()
-    return [] if any(_is_picture(path) for path in others) else archives
+    return [] if any(map(looks_like_picture, others)) else archives
 
 
-def _is_visible(path: Path) -> bool:
-    return not any(part.startswith(".") or is_clutter(part) for part in path.parts)
-
-
-def _is_picture(path: Path) -> bool:
-    from PIL import Image
-
-    try:
-        with Image.open(path, formats=list(FORMATS)):
-            return True
-    except Exception:  # Pillow's plugins raise nearly anything
-        return False
+def visible_files(folder: Path) -> Iterator[Path]:
+    """The files in a folder without clutter; one after the other, since there may be many."""
+    for around, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not is_clutter(name))
+        yield from (Path(around, name) for name in sorted(files) if not is_clutter(name))
 
 
 @contextlib.contextmanager
@@ -144,5 +141,5 @@ def _is_fault(error: Exception) -> bool:
 
 def _without_outer(folder: Path) -> Path:
     """The folder without the outer ones; archives often contain a single folder with everything else."""
-    entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+    entries = [entry for entry in folder.iterdir() if not is_clutter(entry.name)]
     return _without_outer(entries[0]) if len(entries) == 1 and entries[0].is_dir() else folder

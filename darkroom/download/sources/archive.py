@@ -1,4 +1,4 @@
-"""Source `archive`: a zip or tar archive of class folders."""
+"""Source `archive`: a zip, 7z or tar archive of class folders."""
 
 from pathlib import Path
 

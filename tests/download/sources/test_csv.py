@@ -98,7 +98,8 @@ def test_the_files_of_a_competition_without_labels_are_left(digits, tmp_path):
         "sample_submission.csv": "2 columns, where a label and 28 x 28 pixels are 785",
         "test.csv": "no labels, only 28 x 28 pixels",
     }
-    assert opened.description.startswith("rows of 1 CSV file; sample_submission.csv is left: 2 columns")
+    assert opened.description == "rows of train.csv"
+    assert opened.details["notes"][1] == "test.csv is left out: it has no labels, only 28 x 28 pixels"
     files = list(opened.files)
     assert names_of(files)[0] == ("train", "0", "train-000000.png")
     assert all((file.content == pixels).all() for file, (_, pixels) in zip(files, digits, strict=True))

@@ -52,7 +52,7 @@ def test_an_archive_for_each_class(tmp_path, packed, folder):
 
 @pytest.mark.parametrize("picture", ["cat/1.jpg", "cat/1.PNG", "1.heic", "cat/no suffix"])
 def test_an_archive_among_pictures_stays_a_file(picture, tmp_path, packed, folder):
-    content = b"P5 1 1 255 x"  # a picture, whatever its name
+    content = b"\x89PNG\r\n\x1a\n"  # a picture, whatever its name
     files = {"cat/extra.zip": packed("1.zip", TRAIN), picture: content}
     unpack(make(tmp_path / "x.zip", files), folder, LIMITS)
     assert under(folder) == files

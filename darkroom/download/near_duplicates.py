@@ -16,6 +16,8 @@ MAX_HASH_DISTANCE = 8  # bits of 64
 BLOCKS = 3  # within each, MAX_HASH_DISTANCE // BLOCKS = 2 bits may differ
 PAIRS = 2**21  # that are compared at once
 LARGE = 32  # pictures with the same bits in a block: those of one group are then not compared with each other
+FEW = 2**12  # pairs; of more, some are compared first, since most of the others may be of the same groups then:
+STEPS = (64, 8, 1)  # every 64th, every eighth, and all
 SAMPLE = 8  # every so many values of the detail, from which most pairs are rejected
 VALUES = 2**19  # of details that are multiplied at once, so that they stay in the processor's cache
 
@@ -36,9 +38,16 @@ def find(measures: np.ndarray, threshold: float | None) -> list[list[int]]:
         renamed = np.arange(len(labels))
         renamed[first] = first[found]
         labels = renamed[labels]
+    return groups(labels)
+
+
+def groups(labels: np.ndarray) -> list[list[int]]:
+    """Sets of two or more rows with the same label; they and their rows are in order if a label is the first row."""
     order = np.argsort(labels, kind="stable")
-    groups = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
-    return [group.tolist() for group in groups if len(group) > 1]
+    starts = np.flatnonzero(np.diff(labels[order], prepend=-1))
+    ends = np.append(starts[1:], len(order))
+    several = ends - starts > 1
+    return [order[start:end].tolist() for start, end in zip(starts[several], ends[several], strict=True)]
 
 
 def _identical(measures: np.ndarray) -> np.ndarray:
@@ -58,35 +67,39 @@ def connect(hashes: np.ndarray, details: np.ndarray, threshold: float) -> np.nda
         threshold: least correlation of the details of two pictures.
     """
     labels = np.arange(len(hashes))
+    if len(labels) < 2:
+        return labels
     details_ = _Details(details, threshold)
     # Neighbouring bits of a perceptual hash depend on each other. Those of a block are far apart.
     bits = np.unpackbits(hashes.view(np.uint8).reshape(-1, 8), axis=1)
     blocks = [_numbers(bits[:, block::BLOCKS]) for block in range(BLOCKS)]
+    # A large group is first joined loosely: all of its pairs are too many to look at.
+    for keys in blocks:
+        _join_loosely(labels, keys, hashes, details_)
     for block, keys in enumerate(progress(blocks, len(hashes), "comparing", step=-(-len(hashes) // BLOCKS))):
-        labels = _joined_loosely(labels, keys, hashes, details_)
         for first, second in _pairs(keys, hashes, labels):
-            apart = labels[first] != labels[second]
-            for earlier in blocks[:block]:  # which had the pair, too, if few bits differ there
-                apart &= np.bitwise_count(earlier[first] ^ earlier[second]) > MAX_HASH_DISTANCE // BLOCKS
-            labels = _join(labels, *details_.alike(first[apart], second[apart]))
+            for step in STEPS if len(first) > FEW else (1,):
+                one, other = first[::step], second[::step]
+                apart = labels[one] != labels[other]
+                one, other = one[apart], other[apart]
+                for earlier in blocks[:block]:  # which had the pair, too, if few bits differ there
+                    new = np.bitwise_count(earlier[one] ^ earlier[other]) > MAX_HASH_DISTANCE // BLOCKS
+                    one, other = one[new], other[new]
+                _join(labels, *details_.alike(one, other))
     return labels
 
 
-def _joined_loosely(labels: np.ndarray, keys: np.ndarray, hashes: np.ndarray, details: "_Details") -> np.ndarray:
-    """The labels after most of each large group of equal keys was joined: all of its pairs are too many to look at.
-
-    Each row is compared with a random one of the same key, as long as that joins one in a hundred.
-    """
+def _join_loosely(labels: np.ndarray, keys: np.ndarray, hashes: np.ndarray, details: "_Details") -> None:
+    """Compare each row with a random one of the same key, as long as that joins one in a hundred."""
     random = np.random.default_rng(0)
-    joined = len(labels)
-    while joined > len(labels) // 100:
+    joined = True
+    while joined:
         order = np.lexsort((random.random(len(keys)), keys))
         first, second = order[:-1], order[1:]
         use = (keys[first] == keys[second]) & (labels[first] != labels[second]) & _close(hashes[first], hashes[second])
-        before = len(np.unique(labels))
-        labels = _join(labels, *details.alike(first[use], second[use]))
-        joined = before - len(np.unique(labels))
-    return labels
+        before = labels.copy()
+        _join(labels, *details.alike(first[use], second[use]))
+        joined = bool(np.count_nonzero(labels != before) > len(labels) // 100)
 
 
 def _close(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -103,43 +116,51 @@ def _numbers(bits: np.ndarray) -> np.ndarray:
 def _pairs(keys: np.ndarray, hashes: np.ndarray, labels: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pairs of rows with close hashes whose keys differ in two bits at most.
 
-    Of two rows with the same label the pair is left out where many rows have the same key.
+    Of two rows with the same label the pair is left out where many rows have the same key; labels may change meanwhile.
     """
-    count = len(keys)
-    order = np.lexsort((labels, keys)).astype(np.int32)
-    keys, hashes = keys[order], hashes[order]
-    width = int(keys[-1]).bit_length()
-    starts = np.zeros(2**width + 1, np.int32)  # of each key in `keys`
+    count, width = len(keys), int(keys.max()).bit_length()
+    starts = np.zeros(2**width + 1, np.int32)  # of each key in the order of keys
     np.cumsum(np.bincount(keys, minlength=2**width), out=starts[1:])
-    places = keys.astype(np.int64) * count + labels[order]  # in order
-
-    def expand(rows: np.ndarray, begin: np.ndarray, end: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Each of the rows with all from `begin` to `end`."""
-        total = np.cumsum(end - begin, dtype=np.int64)
-        cuts = np.searchsorted(total, np.arange(PAIRS, total[-1] if len(total) else 0, PAIRS), "right")
-        for part in np.split(np.arange(len(rows)), np.unique(cuts)):
-            lengths = end[part] - begin[part]
-            offsets = np.cumsum(lengths) - lengths
-            first = np.repeat(rows[part], lengths)
-            second = np.arange(len(first)) + np.repeat(begin[part] - offsets, lengths)
-            close = _close(hashes[first], hashes[second])
-            yield order[first[close]], order[second[close]]
-
-    yield from expand(np.arange(count), np.searchsorted(places, places, "right"), starts[keys + 1])
-    for high in range(width):
-        rows = np.flatnonzero(keys >> high & 1 == 0)
+    ordered = np.sort(keys)
+    order, known = np.arange(count), np.full(count, -1)
+    for high in range(-1, width):
+        if np.count_nonzero(labels[order] != known) > count // 100:
+            order = np.lexsort((labels, keys))
+            known = labels[order]
+            places = ordered.astype(np.int64) * count + known
+        if high < 0:  # equal keys
+            after = np.searchsorted(places, places, "right")
+            yield from _expand(np.arange(count), after, starts[ordered + 1], order, hashes)
+            continue
+        rows = np.flatnonzero(ordered >> high & 1 == 0)
         for low in (0, *(1 << bit for bit in range(high))):
-            other = keys[rows] ^ (1 << high | low)
+            other = ordered[rows] ^ (1 << high | low)
             begin, end = starts[other], starts[other + 1]
             large = end - begin > LARGE
             if large.any():
-                own = places[rows[large]] + (other[large] - keys[rows[large]]).astype(np.int64) * count
+                own = other[large].astype(np.int64) * count + known[rows[large]]
                 before, after = np.searchsorted(places, own, "left"), np.searchsorted(places, own, "right")
-                yield from expand(rows[large], begin[large], before)
-                yield from expand(rows[large], after, end[large])
+                yield from _expand(rows[large], begin[large], before, order, hashes)
+                yield from _expand(rows[large], after, end[large], order, hashes)
                 end = np.where(large, begin, end)
-            some = np.flatnonzero(end > begin)
-            yield from expand(rows[some], begin[some], end[some])
+            yield from _expand(rows, begin, end, order, hashes)
+
+
+def _expand(
+    rows: np.ndarray, begin: np.ndarray, end: np.ndarray, order: np.ndarray, hashes: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Each of the rows with all from `begin` to `end`, by places in `order`, if their hashes are close."""
+    some = np.flatnonzero(end > begin)
+    rows, begin, lengths = rows[some], begin[some], (end - begin)[some]
+    total = np.cumsum(lengths, dtype=np.int64)
+    cuts = np.searchsorted(total, np.arange(PAIRS, total[-1] if len(total) else 0, PAIRS), "right")
+    for part in np.split(np.arange(len(rows)), np.unique(cuts)):
+        offsets = np.cumsum(lengths[part]) - lengths[part]
+        first = np.repeat(rows[part], lengths[part])
+        second = np.arange(len(first)) + np.repeat(begin[part] - offsets, lengths[part])
+        first, second = order[first], order[second]
+        close = _close(hashes[first], hashes[second])
+        yield first[close], second[close]
 
 
 class _Details:
@@ -176,10 +197,10 @@ def _dot(values: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarra
     return products
 
 
-def _join(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Labels after the groups of pairs of rows were joined; the label of a group is its first row."""
+def _join(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> None:
+    """Join the groups of pairs of rows; the label of a group is its first row."""
     if not len(first):
-        return labels
+        return
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -189,4 +210,4 @@ def _join(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarr
     _, smallest = np.unique(component, return_index=True)
     renamed = np.arange(len(labels))
     renamed[nodes] = nodes[smallest[component]]
-    return renamed[labels]
+    labels[:] = renamed[labels]

@@ -148,8 +148,8 @@ def _draw(method: str, task: Task, names: Iterable[str], output: str = "", **opt
             drawn.update((name, part) for members, part in parts for group in members for name in group)
 
     # All else of split-folders stays as it is: what it draws depends on its seed, order and rounding.
-    instead = {"list_files": lambda folder, _: groups.get(folder.name, []), "copy_files": record, "use_tqdm": False}
-    with mock.patch.multiple("splitfolders.split", **instead):
+    instead: dict[str, Any] = {"list_files": lambda folder, _: groups.get(folder.name, []), "copy_files": record}
+    with mock.patch.multiple("splitfolders.split", **instead, use_tqdm=False):
         options |= {"seed": task.seed, "group": list, "move": "symlink"}
         getattr(splitfolders, method)(task.folder, "", **options)
     return drawn

@@ -11,7 +11,7 @@ from darkroom.core.patterns import first_match
 from darkroom.download import readings
 from darkroom.download.parts import parts_by_name
 from darkroom.download.readings import Layout, Named, UnclearError, listed, unwrapped
-from darkroom.download.tables import is_table
+from darkroom.download.tables.rows import is_table
 from darkroom.download.tree import Tree, looks_like_picture, shown
 from darkroom.images.folders import PARTS
 

@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import copy
 
 import pytest
 
@@ -31,6 +32,8 @@ from tests.helpers.source_files import (
     write_tfds,
 )
 from tests.helpers.stages import run_stages
+from tests.helpers.table_files import write_csv as write_table
+from tests.helpers.table_files import write_parquet
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
 CLASSES = ("Bag", "Coat", "Sandal")
@@ -112,9 +115,30 @@ def idx(chosen):
     return {"classes": NUMBERED}
 
 
+def table(chosen):
+    """A table beside a flat folder; it says which pictures are official."""
+    rows, pictures = [], INCOMING / "jpegs"
+    pictures.mkdir()
+    for part in ("train", "test"):
+        for label, paths in chosen[part].items():
+            rows += [(f"{part}-{sha256(path)[:12]}.png", label, part) for path in paths]
+            for path, (name, *_) in zip(paths, rows[-len(paths) :], strict=True):
+                copy(path, pictures / name)
+    write_table(INCOMING / "labels.csv", ("filename", "class", "split"), rows)
+    return {"path": str(INCOMING / "labels.csv")}
+
+
+def parquet(chosen):
+    """The pictures' bytes in the table."""
+    paths = [(path, label) for label, group in chosen["train"].items() for path in group]
+    rows = [({"bytes": path.read_bytes(), "path": f"{sha256(path)[:12]}.png"}, label) for path, label in paths]
+    write_parquet(INCOMING / "train.parquet", ("image", "label"), rows)
+    return {"path": str(INCOMING)}
+
+
 def tfds(chosen):
     write_tfds(Path("tfds"), "own_clothes", {part: rows_of(chosen[part]) for part in ("train", "test")}, CLASSES)
-    return {"name": "own_clothes:1.0.0", "data_dir": "tfds"}
+    return {"name": "own_clothes:1.0.0", "data_dir": "tfds", "path": "tfds/own_clothes"}
 
 
 # source, its files, params of split, pictures of each part (before near-duplicates are left out)
@@ -132,6 +156,8 @@ TABLE = [
     ("csv", csv, {"method": "ordered", "fixed": [30, 1], "hold_out": "last"}, (74, 30, 18)),
     ("csv", csv_in_tar, {"method": "kfold", "folds": 2}, (52, 52, 18)),
     ("idx", idx, {"method": "fixed", "fixed": [5, 1]}, (89, 15, 18)),
+    ("table", table, {"method": "ratio"}, (91, 13, 18)),
+    ("table", parquet, {"method": "ratio"}, (72, 10, 22)),
     ("tfds", tfds, {"method": "stable"}, (None, None, 18)),
 ]
 

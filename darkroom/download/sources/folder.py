@@ -15,7 +15,7 @@ from darkroom.download.params import Params
 from darkroom.download.readings import Layout
 from darkroom.download.sources.base import Source, SourceFile
 from darkroom.download.spelling import one_spelling
-from darkroom.download.table_source import metadata, table_source
+from darkroom.download.tables.source import metadata, table_source
 from darkroom.download.tree import Tree, read_tree
 
 

@@ -6,8 +6,8 @@ from darkroom.core.errors import UserError
 from darkroom.download.local import local_path, origin
 from darkroom.download.params import Params
 from darkroom.download.sources.base import Source
-from darkroom.download.table_source import table_source
-from darkroom.download.tables import is_table
+from darkroom.download.tables.rows import is_table
+from darkroom.download.tables.source import table_source
 from darkroom.download.tree import Tree, read_tree
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from darkroom.core.errors import UserError
 from darkroom.download.parts import parts_by_name
 from darkroom.download.sources.base import SourceFile, class_name
-from darkroom.download.tables import COLUMNS, Table
+from darkroom.download.tables.rows import COLUMNS, Table
 from darkroom.images.formats import SUFFIXES
 
 

@@ -12,8 +12,8 @@ from darkroom.download.params import Params
 from darkroom.download.parts import parts_by_name, parts_of_files
 from darkroom.download.sources.base import Source, SourceFile
 from darkroom.download.spelling import one_spelling
-from darkroom.download.table_pictures import Files, Listed, short_names, source_files, values_of_parts, with_bytes
-from darkroom.download.tables import is_table, lacking, meaning, read_table
+from darkroom.download.tables.pictures import Files, Listed, short_names, source_files, values_of_parts, with_bytes
+from darkroom.download.tables.rows import is_table, lacking, meaning, read_table
 from darkroom.download.tree import Tree, looks_like_picture, read_tree
 
 

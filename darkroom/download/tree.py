@@ -105,7 +105,7 @@ def shown(tree: Tree, name: str) -> str:
 
 def _rows(tree: Tree, name: str, depth: int) -> Iterator[tuple[str, str]]:
     indent = "  " * (depth + 1)
-    yield f"{indent}{name.rstrip('/')}/", f"{tree.pictures:,} pictures"
+    yield f"{indent}{name.rstrip('/')}/", _count(tree.pictures, "picture")
     if depth == MAX_SHOWN_DEPTH:
         return
     folders = tree.folders[:MAX_SHOWN]
@@ -113,9 +113,13 @@ def _rows(tree: Tree, name: str, depth: int) -> Iterator[tuple[str, str]]:
         yield from _rows(folder, folder.name, depth + 1)
     if len(tree.folders) > len(folders):
         rest = tree.folders[MAX_SHOWN:]
-        yield f"{indent}  … {len(rest):,} more folders", f"{sum(folder.pictures for folder in rest):,} pictures"
+        yield f"{indent}  … {len(rest):,} more folders", _count(sum(folder.pictures for folder in rest), "picture")
     if tree.own_pictures and tree.filled:
-        yield f"{indent}  (directly in it)", f"{tree.own_pictures:,} pictures"
+        yield f"{indent}  (directly in it)", _count(tree.own_pictures, "picture")
     if others := len(tree.files) - tree.own_pictures:
         names = ", ".join(file.name for file in tree.files if not looks_like_picture(file))
-        yield f"{indent}  {names if len(names) < 60 else f'{names[:57]}…'}", f"{others:,} other files"
+        yield f"{indent}  {names if len(names) < 60 else f'{names[:57]}…'}", _count(others, "other file")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -17,6 +17,7 @@ from darkroom.download.sources.base import Source, SourceFile
 from darkroom.download.spelling import one_spelling
 from darkroom.download.tables.source import metadata, table_source
 from darkroom.download.tree import Tree, read_tree
+from darkroom.images.folders import PARTS
 
 
 def read(params: Params, scratch: Path) -> Source:
@@ -123,7 +124,7 @@ def _description(layout: Layout, tree: Tree) -> str:
     """What was understood, in a line."""
     labels = _some(sorted({folder.label for folder in layout.folders if folder.part == "train"}))
     if layout.kind == "parts":
-        where = ", ".join(f"{part} in {_places(trees, tree)}" for part, trees in layout.roots.items())
+        where = ", ".join(f"{part} in {_places(layout.roots[part], tree)}" for part in PARTS if part in layout.roots)
         return f"official parts ({where}) with the classes {labels}"
     inner = f", each with folders for {', '.join(layout.roots)}" if layout.kind == "classes with parts" else ""
     place = _places(layout.roots["train"], tree)
@@ -131,7 +132,9 @@ def _description(layout: Layout, tree: Tree) -> str:
 
 
 def _roots(roots: dict[str, list[Tree]], tree: Tree) -> dict[str, list[str]]:
-    return {part: [root.path.relative_to(tree.path).as_posix() for root in trees] for part, trees in roots.items()}
+    return {
+        part: [root.path.relative_to(tree.path).as_posix() for root in roots[part]] for part in PARTS if part in roots
+    }
 
 
 def _places(folders: list[Tree], tree: Tree) -> str:

@@ -45,7 +45,6 @@ MEASURES = np.dtype(
         ("detail", np.int8, DETAIL_SIDE**2),
     ]
 )
-_VALUES = np.arange(256)
 
 
 def measure_files(paths: Sequence[Path]) -> np.ndarray:
@@ -92,24 +91,28 @@ def _brightness(pixels: np.ndarray) -> tuple[float, ...]:
     from cleanvision.issue_managers.image_property import calculate_brightness
 
     if pixels.ndim == 2:
-        values = pixels / 255.0
-        means = [int(pixels.sum()) / pixels.size] * 3
+        ordered = np.sort(pixels, axis=None)
+        means = [int(ordered.sum()) / ordered.size] * 3
     else:
         channels = [pixels[..., channel].astype(int) for channel in range(3)]
-        values = calculate_brightness(*channels)
+        ordered = np.sort(calculate_brightness(*channels), axis=None)
         means = [int(channel.sum()) / channel.size for channel in channels]
-    return *_percentiles(values), float(calculate_brightness(*means))
-
-
-def _percentiles(values: np.ndarray) -> np.ndarray:
-    """What `np.percentile(values, PERCENTILES)` returns."""
-    ordered = np.sort(values, axis=None)
-    position = (ordered.size - 1) * (np.array(PERCENTILES) / 100)
-    below = position.astype(int)
-    share = position - below
-    low, high = ordered[below], ordered[np.minimum(below + 1, ordered.size - 1)]
+    below, above, share = _positions(ordered.size)
+    low, high = ordered[below], ordered[above]
+    if pixels.ndim == 2:
+        low, high = low / 255.0, high / 255.0
     step = high - low
-    return np.where(share < 0.5, low + step * share, high - step * (1 - share))
+    # As np.percentile has them.
+    percentiles = np.where(share < 0.5, low + step * share, high - step * (1 - share))
+    return *percentiles, float(calculate_brightness(*means))
+
+
+@functools.lru_cache
+def _positions(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Between which of `count` ordered values the percentiles are, and how far they are from the first of both."""
+    position = (count - 1) * (np.array(PERCENTILES) / 100)
+    below = position.astype(int)
+    return below, np.minimum(below + 1, count - 1), position - below
 
 
 def _sharpness(image: Any) -> tuple[float, float]:
@@ -120,9 +123,10 @@ def _sharpness(image: Any) -> tuple[float, float]:
     if ratio > 1:
         image = image.resize((max(int(image.width // ratio), 1), max(int(image.height // ratio), 1)))
     grey = image.convert("L")
-    edges = np.array(grey.filter(ImageFilter.FIND_EDGES).histogram())
-    count, total, squares = int(edges.sum()), int(edges @ _VALUES), int(edges @ _VALUES**2)
-    deviations = np.array(grey.histogram()) - count / 256
+    edges, values = (np.frombuffer(part.tobytes(), np.uint8) for part in (grey.filter(ImageFilter.FIND_EDGES), grey))
+    wide = edges.astype(np.int64)
+    count, total, squares = wide.size, int(wide.sum()), int(wide @ wide)
+    deviations = np.bincount(values, minlength=256) - count / 256
     return math.sqrt((squares - total**2 / count) / count), math.sqrt((deviations * deviations).sum() / 256)
 
 

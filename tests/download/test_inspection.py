@@ -85,6 +85,22 @@ def test_measures_agree_with_cleanvisions_own_search(fashion):
         assert [lab.issues.index[row] for row in rows] == list(lab.issues.index[lab.issues[f"is_{issue}_issue"]]), issue
 
 
+@pytest.mark.parametrize("size", [(1, 3), (28, 28), (64, 65), (120, 160), (300, 211)])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_the_numbers_are_cleanvisions(size, mode):
+    from cleanvision.issue_managers.duplicate_issue_manager import get_hash
+
+    image = photograph(1, *size).convert(mode)
+    (row,) = np.frombuffer(inspection.measure(np.asarray(image)), inspection.MEASURES)
+    image.thumbnail((inspection.LARGEST_SIDE, inspection.LARGEST_SIDE), reducing_gap=2.0)
+    expected = {}
+    for name in ("dark", "low_information", "blurry"):
+        expected |= inspection._issue_manager().image_properties[name].calculate(image)
+    found = dict(zip(inspection.PROPERTIES, row["properties"].tolist(), strict=True))
+    assert {name: found[name] for name in expected} == expected
+    assert f"{row['hash']:016x}" == get_hash(image, {"hash_type": "phash", "hash_size": 8})
+
+
 def test_small_pictures_are_measured_too(tmp_path):
     path = save(tmp_path / "x.png", np.random.default_rng(1).integers(0, 255, (1, 3, 3), np.uint8))
     (measures,) = inspection.measure_files([path])

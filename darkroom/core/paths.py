@@ -4,6 +4,7 @@ from pathlib import Path
 
 PARAMS = Path("params.yaml")
 
+INCOMING = Path("data/incoming")  # the user's own pictures
 RAW = Path("data/raw")
 SPLIT = Path("data/split")
 AUGMENTED = Path("data/augmented")

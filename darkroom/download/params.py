@@ -60,7 +60,7 @@ class Params(Section):
     data_dir: str | None = None
     manual_dir: str | None = None
     path: LiteralPath = "data/incoming"
-    pictures: LiteralPath = "data/incoming"
+    pictures: LiteralPath | None = None
     layout: Literal["auto", "classes", "parts"] = "auto"
     parts: Parts | None = None
     label_from: Pattern | None = None

@@ -33,6 +33,6 @@ def test_what_would_stop_dvc_is_named(project):
 
 
 def test_a_missing_folder_is_named_by_its_key(project):
-    (project / "params.yaml").write_text("download: {source: table, pictures: data/none}\n")
-    with pytest.raises(UserError, match=r"download.pictures data/none does not exist"):
+    (project / "params.yaml").write_text("download: {source: table, path: data/none}\n")
+    with pytest.raises(UserError, match=r"download.path data/none does not exist"):
         check.main()

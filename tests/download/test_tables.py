@@ -1,5 +1,6 @@
 """Tables of pictures as they are found in the wild, each with what must be understood, or the sentence."""
 
+import re
 import shutil
 import zipfile
 
@@ -193,7 +194,11 @@ REFUSED = [
         "'q' in column p is no part: say which values are, such as download.parts",
     ),
     (bad(("file", "label"), [(FILES[0], "a/b"), (FILES[1], "a_b")]), "have the same folder name: a_b"),
-    (beside, "set download.pictures to"),
+    (beside, "labels.csv names pictures beside it, and DVC would not notice when they change: set download.path to"),
+    (
+        bad(("file", "label"), [(name, "x") for name in FILES], path="labels.csv", pictures="images"),
+        "download.pictures images is no folder, here or in",
+    ),
     (words(b"", "x.csv"), "x.csv is empty"),
     (words(b"PAR1no", "x.parquet"), "x.parquet cannot be read as a table"),
     (words(b'{"a": 1}\nno\n', "x.jsonl"), "x.jsonl, line 2, is not JSON"),
@@ -207,6 +212,20 @@ def test_other_tables_are_refused_with_the_remedy(make, sentence, tmp_path):
     with pytest.raises(UserError) as error:
         read(tmp_path / "in", tmp_path, settings)
     assert sentence in str(error.value)
+
+
+def test_pictures_where_dvc_does_not_look_are_refused(workspace):
+    """The remedy, the folder of both, works."""
+    write_layout(workspace / "store", FLAT)
+    write_csv(workspace / "store/tables/t.csv", ("file", "label"), rows_of(FLAT))
+    for pictures in ("store", "store/images"):
+        params = download_params(source="table", path="store/tables/t.csv", pictures=pictures)
+        with pytest.raises(UserError) as error:
+            sources.read(params, workspace)
+        remedy = re.search(r"set download.path to (.*), which has", str(error.value))[1]
+        assert remedy == str(workspace / "store")
+    params = download_params(source="table", path=remedy, pictures="store/images")
+    assert len(list(sources.read(params, workspace).files)) == 17
 
 
 def test_a_table_never_leads_outside(tmp_path):

@@ -118,7 +118,7 @@ def away(folder):
     write_layout(folder / "store/jpegs", "a*.png 9, b*.png 8")
     names = sorted(path.name for path in folder.rglob("*.png"))
     write_csv(folder / "tables/t.csv", ("filename", "class"), [(name, name[0]) for name in names])
-    return {"path": "tables/t.csv", "pictures": str(folder / "store/jpegs")}
+    return {"pictures": str(folder / "store/jpegs")}
 
 
 def with_parts(values, column="split", **settings):

@@ -29,7 +29,5 @@ def read(params: "Params", scratch: Path) -> Source:
     """
     if params.source != "tfds" and not params.url:
         check_tracked(Path(params.path))
-    if params.source == "table":
-        check_tracked(Path(params.pictures))
     source: Source = importlib.import_module(f"{__name__}.{params.source}").read(params, scratch)
     return source

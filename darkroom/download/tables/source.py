@@ -1,11 +1,13 @@
 """Tables opened as a source: which of them have labels, which files they name, and which files they do not name."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from darkroom.core.errors import UserError
+from darkroom.core.paths import INCOMING
 from darkroom.core.terminal import progress
 from darkroom.download.local import origin
 from darkroom.download.params import Params
@@ -30,12 +32,7 @@ def table_source(paths: Sequence[Path], tree: Tree, params: Params) -> Source:
         UserError: no table has pictures and labels, none of the pictures exists, or they are where DVC does not look.
     """
     tables, left, notes = _with_labels(paths, tree, params)
-    roots = {tree.path: tree.all_files()}
-    pictures = Path(params.pictures)
-    if not params.url and pictures.is_dir() and not tree.path.resolve().is_relative_to(pictures.resolve()):
-        roots[pictures] = read_tree(pictures).all_files()
-    elif pictures.is_dir() and Path(params.path).is_file():  # a table in the folder of its pictures
-        roots |= {pictures: read_tree(pictures).all_files()}
+    roots = _roots(tree, params)
     files = source_files(tables, Files(roots), params.parts.model_dump() if params.parts else None)
     _check_found(files, tables, tree, params)
     used = {file.content for file in files if isinstance(file.content, Path)}
@@ -65,6 +62,36 @@ def table_source(paths: Sequence[Path], tree: Tree, params: Params) -> Source:
     more = f" and {len(tables) - 5} more" if len(tables) > 5 else ""
     checked = progress(stream, count, f"checking {origin(params)}", unit="files")
     return Source(checked, f"table {described}{more}", details)
+
+
+def _roots(tree: Tree, params: Params) -> dict[Path, list[Path]]:
+    """The files that rows may name, by the folders below which they are.
+
+    Raises:
+        UserError: `download.pictures` does not exist, or is where DVC does not look.
+    """
+    roots = {tree.path: tree.all_files()}
+    if params.pictures is None:
+        if Path(params.path).is_file() and _is_below(tree.path, INCOMING):
+            roots |= {INCOMING: read_tree(INCOMING).all_files()}
+        return roots
+    inner, folder = tree.find(params.pictures), Path(params.pictures)
+    if inner:
+        return roots | {inner.path: inner.all_files()}
+    if not folder.is_dir():
+        raise UserError(f"download.pictures {folder} is no folder, here or in {origin(params)}.")
+    if not _is_below(folder, Path(params.path)) and not _is_below(folder, INCOMING):
+        both = os.path.commonpath([folder.resolve(), Path(params.path).resolve()])
+        raise UserError(
+            f"download.pictures {folder} is neither in download.path nor in {INCOMING}, so DVC would not notice when "
+            f"pictures change: set download.path to {both}, which has the table and the pictures, or copy both into "
+            f"{INCOMING}."
+        )
+    return roots | {folder: read_tree(folder).all_files()}
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
 
 
 def _with_labels(paths: Sequence[Path], tree: Tree, params: Params) -> tuple[list[Listed], dict[str, str], list[str]]:
@@ -120,8 +147,8 @@ def _check_found(files: Sequence[SourceFile], tables: Sequence[Listed], tree: Tr
     beside = path.is_file() and is_table(path) and next(filter(looks_like_picture, path.parent.rglob("*")), None)
     if beside:
         raise UserError(
-            f"{path} names pictures, and DVC notices changes only in download.path and download.pictures: set "
-            f"download.pictures to {path.parent}, or to the folder in it that has the pictures."
+            f"{path} names pictures beside it, and DVC would not notice when they change: set download.path to "
+            f"{path.parent}, which has the table and the pictures."
         )
     reason = next(_reasons(files), "it has no rows")
     columns = tables[0].columns

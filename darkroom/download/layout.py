@@ -97,8 +97,9 @@ def _read(top: Tree) -> Layout:
             f"{listed(folder.name for folder in folders)} all have the folders {listed(sorted(alike))}: which "
             "of both are the classes?"
         )
-    if parts and any(inner[folders.index(folder)] for folder in folders if folder.name in parts):
-        raise UnclearError(f"{listed(parts)} is called like a part: is it one, or a class?")
+    # Beside a single other folder it must be a class, since a classifier needs two.
+    if parts and (len(folders) > 2 or any(inner[folders.index(folder)] for folder in folders if folder.name in parts)):
+        raise UnclearError(f"{listed(parts)} is called like a part: is it a class, or are its pictures not to be used?")
     return readings.classes(top)
 
 

@@ -103,6 +103,8 @@ UNDERSTOOD = [
     ),
     # what a person decided
     ("train/steam 9, train/diesel 8, bus 7, car 7", {"layout": "classes"}, "train: bus 7, car 7, train 17"),
+    ("cats 9, dogs 8, test 5", {"layout": "classes"}, "train: cats 9, dogs 8, test 5"),
+    ("cats 9, dogs 8, test 5", {"layout": "classes", "classes": ["cats", "dogs"]}, "train: cats 9, dogs 8"),
     ("train/steam 9, train/diesel 8, bus 7", {"layout": "parts"}, "train: diesel 8, steam 9"),
     ("validation/a 9, validation/b 8, test/a 4, test/b 4", {"layout": "classes"}, "train: test 8, validation 17"),
     (
@@ -137,6 +139,7 @@ QUESTIONED = [
     ("train 9, test/a 4, test/b 4", {}, "train has no folders of classes, but test has"),
     ("train/a 9, train/b 8, test/c 4, test/d 4", {}, "test and train have no class in common"),
     ("color/a 9, color/b 8, grayscale/a 4, grayscale/b 4", {}, "color, grayscale all have the folders a, b"),
+    ("cats 9, dogs 8, test 5", {}, "test is called like a part: is it a class, or are its pictures not to be used?"),
     ("cat/train 9, cat/test 4, dog 8", {}, "cat: is what is in it official parts?"),
     ("images/a 9, images/b 8, masks/c 9, masks/d 8", {}, "images, masks would be a class"),
     ("train/images 9, test/images 8", {}, "there is only one class, images"),

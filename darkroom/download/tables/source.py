@@ -54,6 +54,7 @@ def table_source(paths: Sequence[Path], tree: Tree, params: Params) -> Source:
         "left": left,
         "rows_without_picture": lost,
         "pictures_without_row": len(unlisted),
+        "clutter": sum(len(inner.clutter) for inner in tree.walk()),
         "notes": [*notes, *spelling],
     }
     stream = (file for part in (with_bytes(names, tables), unlisted) for file in part)

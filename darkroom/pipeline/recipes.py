@@ -18,8 +18,11 @@ from darkroom.pipeline import params
 
 RECIPES = Path("recipes")
 OWNED = ("split", "augment", "extract", "train")
-# Keys of `download` that stay the user's: where the pictures are, and how much an archive may unpack to.
-LOCATION = ("path", "url", "sha256", "data_dir", "manual_dir", "unpacked_gb", "unpacked_files")
+# Keys of `download` that stay the user's: where the pictures are and how they lie there, and how much may be unpacked.
+LOCATION = (
+    *("path", "url", "sha256", "data_dir", "manual_dir", "unpacked_gb", "unpacked_files"),
+    *("pictures", "layout", "parts", "label_from", "table"),
+)
 
 
 def names() -> list[str]:

@@ -68,9 +68,11 @@ def test_neither_does_it_leave_anything_in_the_file(kitchen):
 
 def test_settings_that_no_recipe_owns_outlast_it(kitchen):
     own = ["download.path=../pictures", "download.unpacked_gb=70", "base.seed=7", "export.register=mine"]
+    own += ["download.layout=classes", "download.table.label=breed"]
     recipes.write_params(recipes.merged("fashion_cnn", [*own, "download.min_side=3", "train.epochs=3"]))
     content = recipes.merged("flowers_mobilenetv2", [])
     assert (content["download"]["path"], content["download"]["unpacked_gb"]) == ("../pictures", 70)
+    assert (content["download"]["layout"], content["download"]["table"]["label"]) == ("classes", "breed")
     assert (content["base"]["seed"], content["export"]["register"]) == (7, "mine")
     assert (content["download"]["min_side"], content["train"]["epochs"]) == (10, 50)
 

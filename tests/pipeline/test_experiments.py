@@ -140,5 +140,5 @@ def test_pictures_missing_in_a_temporary_folder_are_named(project, tmp_path):
     result = run("dvc", "exp", "run", "--temp", "-n", "lacking", "-S", "train.epochs=2", cwd=folder, check=False)
     assert result.returncode != 0
     output = " ".join((result.stdout + result.stderr).split())
-    assert "data/incoming holds no class folders" in output
+    assert "download.path data/incoming has no pictures" in output
     assert "name each class folder with -C when you queue" in output

@@ -80,7 +80,7 @@ def _read(top: Tree) -> Layout:
     folders = top.filled
     parts = parts_by_name(folder.name for folder in folders)
     if not folders:
-        raise UnclearError("it has pictures, but no folders of classes" if top.pictures else "it has no pictures")
+        raise UnclearError("it has pictures, but no class folders" if top.pictures else "it has no pictures")
     if "train" in parts.values():
         return _with_train(top, parts)
     if len(parts) > 1 or len(parts) == len(folders):
@@ -89,22 +89,22 @@ def _read(top: Tree) -> Layout:
     if len(divided) == len(folders) and any("train" in readings.inner_parts(folder).values() for folder in folders):
         return readings.classes_with_parts(top)
     if divided:
-        raise UnclearError(f"{listed(folder.name for folder in divided)}: is what is in it official parts?")
+        raise UnclearError(f"{listed(folder.name for folder in divided)}: are the folders in it official parts?")
     inner = [{child.name.casefold() for child in folder.filled} for folder in folders]
     alike = set.intersection(*inner)
     if len(folders) > 1 and len(alike) > 1 and not any(folder.own_pictures for folder in folders):
         raise UnclearError(
             f"{listed(folder.name for folder in folders)} all have the folders {listed(sorted(alike))}: which "
-            "of both are the classes?"
+            "of the two levels are the classes?"
         )
     # Beside a single other folder it must be a class, since a classifier needs two.
     if parts and (len(folders) > 2 or any(inner[folders.index(folder)] for folder in folders if folder.name in parts)):
-        raise UnclearError(f"{listed(parts)} is called like a part: is it a class, or are its pictures not to be used?")
+        raise UnclearError(f"{listed(parts)} has the name of a part: is it a class, or to be left out?")
     return readings.classes(top)
 
 
 def _with_train(top: Tree, parts: dict[str, str]) -> Layout:
-    """The reading of folders one of which is called like training pictures."""
+    """The reading of folders one of which has a name for training pictures."""
     folders = {folder.name: folder for folder in top.filled}
     others = [name for name in folders if name not in parts]
     inner = {name: _labels(unwrapped(folders[name])) for name in parts}
@@ -112,10 +112,10 @@ def _with_train(top: Tree, parts: dict[str, str]) -> Layout:
     if not any(inner.values()):
         if len(parts) == 1 and others and not any(folders[name].filled for name in others):
             return readings.classes(top)  # a class that happens to be called so
-        raise UnclearError(f"{listed(parts)} have pictures, but no folders of classes")
+        raise UnclearError(f"{listed(parts)} have pictures, but no class folders")
     if not all(inner[name] for name in train):
         others_with = listed(name for name in parts if inner[name])
-        raise UnclearError(f"{listed(train)} has no folders of classes, but {others_with} has")
+        raise UnclearError(f"{listed(train)} has no class folders, but {others_with} has")
     held_out = [name for name in parts if name not in train and inner[name]]
     labels = set().union(*(inner[name] for name in train))
     if strange := [name for name in held_out if not labels & inner[name]]:

@@ -125,7 +125,7 @@ def inner_parts(folder: Tree) -> dict[str, str]:
 
 def no_training(top: Tree) -> str:
     """That no folder is for training, as a clause."""
-    return f"none of {listed(folder.name for folder in top.filled)} is called like training pictures"
+    return f"none of {listed(folder.name for folder in top.filled)} has a name for training pictures"
 
 
 def listed(names: Iterable[str]) -> str:

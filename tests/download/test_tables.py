@@ -112,7 +112,7 @@ def test_a_table_is_understood(case, tmp_path):
     assert len(assignment) == report["kept"]
     for note in notes:
         assert any(line.startswith(note) for line in source.details["notes"]), source.details["notes"]
-    left = source.details["rows_without_picture"] + source.details["pictures_without_row"]
+    left = source.details["rows_left_out"] + source.details["pictures_without_row"]
     assert left == len(report["dropped"])
 
 
@@ -191,13 +191,13 @@ REFUSED = [
     ),
     (
         bad(("file", "label", "p"), [(name, "x", "q") for name in FILES], table={"part": "p"}),
-        "'q' in column p is no part: say which values are, such as download.parts",
+        "'q' in column p is not a part: say which values are, such as download.parts",
     ),
     (bad(("file", "label"), [(FILES[0], "a/b"), (FILES[1], "a_b")]), "have the same folder name: a_b"),
     (beside, "labels.csv names pictures beside it, and DVC would not notice when they change: set download.path to"),
     (
         bad(("file", "label"), [(name, "x") for name in FILES], path="labels.csv", pictures="images"),
-        "download.pictures images is no folder, here or in",
+        "download.pictures images is not a folder, here or in",
     ),
     (words(b"", "x.csv"), "x.csv is empty"),
     (words(b"PAR1no", "x.parquet"), "x.parquet cannot be read as a table"),

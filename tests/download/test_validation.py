@@ -265,7 +265,7 @@ def test_no_file_takes_more_memory_than_a_picture_may(tmp_path):
         (lambda path: None, "does not exist"),
         (lambda path: path.mkdir(), "has no pictures"),
         (lambda path: (path / ".hidden").mkdir(parents=True), "has no pictures"),
-        (lambda path: save(path / "x.png", photo(1)), "no folders of classes"),
+        (lambda path: save(path / "x.png", photo(1)), "no class folders"),
         (lambda path: (path / "cat").mkdir(parents=True), "no pictures|no good picture"),
         (lambda path: save(path / "cat/x.png", photo(1)[:5]), "class cat has no good picture.*64 x 5"),
         (

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from darkroom.core.errors import UserError
 from darkroom.download.params import Params
+from darkroom.images.decode import decode, has_wrong_suffix
 
 FASHION = "fashion_mnist:3.0.1"
 PER_CLASS = 60
@@ -60,3 +62,14 @@ def write_splits(folder: Path, source: Path, train: int = 30, val: int = 10, tes
                 shutil.copy(path, target)
     (folder / "data/augmented").mkdir()
     (folder / "data/augmented/.left_out.csv").write_text("picture\n")
+
+
+def check_picture_or_reason(data: bytes) -> None:
+    """Check that damaged data is either refused with a reason, or decoded to a whole picture."""
+    try:
+        pixels = decode(data, max_pixels=1e6)
+    except UserError as reason:
+        assert str(reason).isprintable()
+    else:
+        assert (pixels.dtype, pixels.ndim, pixels.shape[2]) == (np.uint8, 3, 3)
+        has_wrong_suffix("x.png", data)

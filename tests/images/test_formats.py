@@ -17,6 +17,7 @@ from darkroom.core.errors import UserError
 from darkroom.images.decode import decode, has_wrong_suffix
 from darkroom.images.formats import SUFFIXES
 from tests.helpers.odd_files import PHOTOS, encoded, photo, see_through, turned, turned_heic
+from tests.helpers.pictures import check_picture_or_reason
 from tests.helpers.project import ROOT
 
 MODERN = ("HEIF", "AVIF", "JPEG2000")
@@ -119,13 +120,7 @@ def test_any_damage_raises_a_user_error_or_gives_a_picture(kind):
         for _ in range(chance.randrange(1, 6)):
             place = chance.choice([chance.randrange(len(data)), chance.randrange(min(len(data), 400))])
             damaged[place] = chance.choice([0, 1, 127, 128, 255, chance.randrange(256)])
-        try:
-            pixels = decode(bytes(damaged), max_pixels=1e6)
-        except UserError as reason:
-            assert str(reason).isprintable()
-        else:
-            assert (pixels.dtype, pixels.ndim, pixels.shape[2]) == (np.uint8, 3, 3)
-            has_wrong_suffix("x.png", bytes(damaged))
+        check_picture_or_reason(bytes(damaged))
 
 
 def claiming(kind, side):

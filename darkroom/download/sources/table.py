@@ -24,7 +24,7 @@ def read(params: Params, scratch: Path) -> Source:
     elif path.is_file() and is_table(path):
         tree, tables = Tree(path.parent, [path], []), [path]
     else:
-        raise UserError(f"download.path {origin(params)} is no table (.csv, .tsv, .jsonl or .parquet) and holds none.")
+        raise UserError(f"download.path {origin(params)} is not a table (.csv, .tsv, .jsonl, .parquet) and holds none.")
     if not tables:
         raise UserError(f"download.path {origin(params)} holds no table (.csv, .tsv, .jsonl or .parquet).")
     return table_source(tables, tree, params)

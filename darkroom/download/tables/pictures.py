@@ -158,7 +158,7 @@ def values_of_parts(table: Table, column: str | None, parts: Mapping[str, Any] |
         part_of = parts_by_name(values)
     if unknown := sorted(values - set(part_of)):
         raise UserError(
-            f"{table.path.name}: {unknown[0]!r} in column {column} is no part: say which values are, such as "
+            f"{table.path.name}: {unknown[0]!r} in column {column} is not a part: say which values are, such as "
             f"download.parts: {{train: {sorted(values)[0]!r}, test: {sorted(values)[-1]!r}}}."
         )
     return part_of

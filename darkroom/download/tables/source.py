@@ -52,7 +52,7 @@ def table_source(paths: Sequence[Path], tree: Tree, params: Params) -> Source:
     details: dict[str, Any] = {
         "tables": {_name(item.table.path, tree): dict(item.columns) for item in tables},
         "left": left,
-        "rows_without_picture": lost,
+        "rows_left_out": lost,
         "pictures_without_row": len(unlisted),
         "clutter": sum(len(inner.clutter) for inner in tree.walk()),
         "notes": [*notes, *spelling],
@@ -80,7 +80,7 @@ def _roots(tree: Tree, params: Params) -> dict[Path, list[Path]]:
     if inner:
         return roots | {inner.path: inner.all_files()}
     if not folder.is_dir():
-        raise UserError(f"download.pictures {folder} is no folder, here or in {origin(params)}.")
+        raise UserError(f"download.pictures {folder} is not a folder, here or in {origin(params)}.")
     if not _is_below(folder, Path(params.path)) and not _is_below(folder, INCOMING):
         both = os.path.commonpath([folder.resolve(), Path(params.path).resolve()])
         raise UserError(

@@ -113,7 +113,7 @@ def _data() -> str:
 
 def _reproduction(tags: dict[str, str]) -> str:
     """Commands: code from git, settings from the DVC experiment or the run's own params.yaml, outputs from DVC."""
-    commands = [f"git checkout {tags['git_commit']}"]
+    commands = [f"git checkout {commit}"] if (commit := tags["git_commit"]) != "none" else []
     params_hint = "copy params.yaml from this run's artifacts"
     if experiment := tags.get("dvc_experiment"):
         commands.append(f"dvc exp apply {experiment}  # without it: {params_hint}; dvc repro")

@@ -6,6 +6,7 @@ from pathlib import Path
 from darkroom.core.errors import UserError
 from darkroom.core.files import parse_csv
 from darkroom.core.paths import PREDICTIONS
+from darkroom.pipeline import dvc_state
 
 WORKSPACE = "workspace"
 MLFLOW_SCHEMES = ("models:/", "runs:/")
@@ -65,6 +66,7 @@ def from_mlflow(source: str) -> str:
 
 def from_git(revision: str) -> str:
     """The predictions of a git revision or a DVC experiment, from DVC's cache or remote."""
+    dvc_state.repair()
     import dvc.api
     from dvc.exceptions import DvcException
     from dvc.scm import SCMError

@@ -3,8 +3,6 @@
 import os
 from pathlib import Path
 
-import yaml
-
 from darkroom.core.errors import UserError
 
 PIPELINE = Path(__file__).parents[2] / "dvc.yaml"
@@ -12,10 +10,12 @@ PIPELINE = Path(__file__).parents[2] / "dvc.yaml"
 
 def stage_of(path: Path) -> str | None:
     """The stage that writes a path, or the folder in which it lies; None for a path that is no output."""
+    from darkroom.core.params import read_yaml
+
     name = Path(os.path.relpath(path)).as_posix()
     if not PIPELINE.is_file():  # the code was copied with a served model
         return None
-    stages = yaml.safe_load(PIPELINE.read_text(encoding="utf-8"))["stages"]
+    stages = read_yaml(PIPELINE)["stages"]
     for stage, entry in stages.items():
         for output in (*entry["outs"], *entry.get("metrics", ())):
             if name == output or name.startswith(f"{output}/"):

@@ -105,10 +105,11 @@ def _entries(path: Path) -> Entries:
         raise ValueError
     for kind, holders in content.items():
         for infos in holders.values() if isinstance(holders, dict) else [None]:
-            listed = infos if kind == "read" and isinstance(infos, list) else [infos]
-            for info in listed:
-                valid = isinstance(info, dict) and isinstance(info.get("pid"), int) and isinstance(info.get("cmd"), str)
-                if not valid or len(info) != 2 or (kind == "read") != isinstance(infos, list):
+            if isinstance(infos, list) != (kind == "read"):
+                raise ValueError
+            for info in infos if isinstance(infos, list) else [infos]:
+                types = {key: type(value) for key, value in info.items()} if isinstance(info, dict) else {}
+                if types != {"pid": int, "cmd": str}:
                     raise ValueError
     return content
 

@@ -31,6 +31,8 @@ def main(base: Base, params: Params) -> None:
     sha256 = verified_sha256()
     if reports.metrics()["model_sha256"] != sha256:
         raise UserError(f"{METRICS} belongs to another model than {MODELS}: run `dvc repro evaluate`.")
+    for read in (reports.dataset, reports.split, reports.augmentation, reports.training, reports.per_class):
+        read()  # a damaged one is named before the work
     rows = sample(reports.predictions(), params.check_pictures, base.seed)
     runtime.prepare(base.seed)
     from darkroom.export import conversion, model_card

@@ -394,7 +394,7 @@ def test_errors_are_one_sentence(place):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("content", [b"words", b"", None])
+@pytest.mark.parametrize("content", [b"words", *(pytest.param(text, marks=pytest.mark.table) for text in (b"", None))])
 def test_damaged_trials_are_set_aside(content, tmp_path, capsys):
     first = study.Sweep(tmp_path, ["dense"], 1)
     first.start(1)

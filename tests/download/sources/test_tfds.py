@@ -73,6 +73,7 @@ RECORDS = "own_pets-train.tfrecord-00000-of-00001"
 
 
 @pytest.mark.full
+@pytest.mark.table
 @pytest.mark.parametrize("name", [RECORDS, "dataset_info.json", "features.json"])
 @pytest.mark.parametrize("damage", ["one bit", "cut off", "empty", "gone"])
 def test_a_damaged_prepared_set_is_refused(name, damage, prepared, tmp_path):
@@ -85,7 +86,9 @@ def test_a_damaged_prepared_set_is_refused(name, damage, prepared, tmp_path):
         (folder / name).write_bytes(bytes([*content[:200], content[200] ^ 1, *content[201:]]))
     else:
         (folder / name).write_bytes(content[:-5] if damage == "cut off" else b"")
-    with pytest.raises(UserError, match=r"the prepared data set in .*own_pets.* is damaged \("):
+    unknown = (name, damage) == ("features.json", "gone")  # by this file a folder is recognised as a data set
+    sentence = "own_pets not found" if unknown else r"the prepared data set in .*own_pets.* is damaged \("
+    with pytest.raises(UserError, match=sentence):
         files_of("tfds", str(tmp_path), name="own_pets:1.0.0", data_dir=str(tmp_path))
 
 

@@ -95,12 +95,17 @@ FILES = [
     ("reports/per_class.csv", "export", TABLES, ()),
     ("reports/predictions.csv", "export", TABLES, ()),
 ]  # fmt: skip
+# In `make test`, one or two for each file.
+QUICK = ("empty", "cut off after a line", "a bit in the middle", "one row twice")
 CASES = [
-    pytest.param(name, reader, damages[damage], id=f"{name}, {damage}")
+    pytest.param(
+        name, reader, damages[damage], id=f"{name}, {damage}",
+        marks=[] if damage in QUICK else [pytest.mark.full, pytest.mark.table],
+    )
     for name, reader, damages, harmless in FILES
     for damage in damages
     if damage not in harmless
-]
+]  # fmt: skip
 
 
 def flipped(content, place):

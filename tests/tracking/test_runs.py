@@ -16,7 +16,7 @@ from tests.helpers.tracking import change_evaluation, change_json, curve, parent
 def fail(missing, log):
     """Let `log` fail since a file is missing."""
     missing.rename("away")
-    with pytest.raises(OSError, match=missing.name):
+    with pytest.raises((OSError, UserError), match=missing.name):
         log()
     Path("away").rename(missing)
 

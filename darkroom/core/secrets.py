@@ -6,8 +6,8 @@ import re
 from darkroom.core.errors import UserError
 
 # Names of a query's fields, such as X-Amz-Signature, sig, access_token, apikey.
-_SECRET = r"(?:[\w.-]*(?:token|secret|passw|pwd|signature|credential|auth|jwt|session)[\w.-]*|[\w.-]*key|sig|sas|pass)"
-_FIELD = re.compile(rf"((?:^|[?&;\s]){_SECRET}=)([^&;\s'\"]*)", re.IGNORECASE)
+_NAME = r"(?:[\w.-]*(?:token|secret|passw|pwd|signature|credential|auth|jwt|session)[\w.-]*|[\w.-]*key|sig|sas|pass)"
+_FIELD = re.compile(rf"((?:^|[?&;\s]){_NAME}=)([^&;\s'\"]*)", re.IGNORECASE)
 # A password may contain anything, but an @ behind a slash is mostly a part of a path.
 _USER = re.compile(r"(?<=://)(?:[^\s/@:]*:\S*|[^\s/]*)@")
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")

@@ -2,6 +2,8 @@
 
 import random
 import shutil
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pytest
@@ -35,13 +37,13 @@ class Row(NamedTuple):
 
     stage: str
     kills: int
-    changes: dict[str, Any] = {}
+    changes: Mapping[str, Any] = MappingProxyType({})
     again: tuple[str, ...] = ()  # the stages to run first
 
 
 ROWS = {
     "download": Row("download", 4),
-    "download of an archive": Row("download", 3, {"download.source": "archive", "download.path": "data/incoming/a.tar"}),
+    "download of a tar": Row("download", 3, {"download.source": "archive", "download.path": "data/incoming/a.tar"}),
     "download of a 7z": Row("download", 2, {"download.source": "archive", "download.path": "data/incoming/a.7z"}),
     "split": Row("split", 3),
     "split into folds": Row("split", 2, {"split.method": "kfold", "split.folds": 3}),

@@ -68,6 +68,14 @@ def seed():
     return random.SystemRandom().randrange(10**6)
 
 
+def remove_outputs(folder, first):
+    """Remove what a stage and those after it have written."""
+    for stage in ORDER[ORDER.index(first) :]:
+        for output in OUTPUTS[stage]:
+            target = folder / output
+            shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+
+
 def kill_stage(name, finished, tmp_path, seed):
     """Kill a stage in a project whose stages before have run."""
     row, folder = ROWS[name], copy_project(finished, tmp_path / "darkroom")
@@ -78,10 +86,7 @@ def kill_stage(name, finished, tmp_path, seed):
         (seven_zipped if path.endswith("7z") else tarred)(folder / path, files_in(LAYOUT))
     for stage in row.again:
         run("python", "-m", f"stages.{stage}", cwd=folder)
-    for stage in ORDER[ORDER.index(row.stage) :]:
-        for output in OUTPUTS[stage]:
-            target = folder / output
-            shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+    remove_outputs(folder, row.stage)
     campaign(Workplace(folder, tmp_path / "spare", ("python", "-m", f"stages.{row.stage}")), row.kills, seed)
 
 

@@ -10,7 +10,7 @@ from tests.helpers.project import run, set_params
 from tests.helpers.small_sets import zip_layout
 from tests.helpers.tiny import LAYOUT, tiny
 
-SECRET = "geheim-7f3a"  # every planted secret contains it
+SECRET = "geheim" + "-7f3a"  # every planted secret contains it, and this file does not
 ENVIRONMENT = {
     name: f"{SECRET}-{name.lower()}"
     for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN",

@@ -1,6 +1,6 @@
 """Run every picture once through a frozen, pretrained network and save the outputs of selected layers.
 
-Reads   data/split, data/augmented, data/weights
+Reads   data/split, data/augmented, reports/augment.json, data/weights
 Writes  data/features/: {train,val,test}.csv (sha256, path, label of each row), {train,val,test}.<layer>.npy,
         backbone.weights.h5 (of the whole network); reports/extract.json
 Params  base.seed, extract

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from darkroom.core import outputs
 from darkroom.core.errors import UserError
 from darkroom.core.files import link_or_copy, read_csv, whole_folder, write_csv, write_json
 from darkroom.core.params import Base
@@ -32,7 +33,7 @@ class Result(NamedTuple):
 
 def main(base: Base, params: Params) -> None:
     """Split, check, link, and list the part of each picture."""
-    rows = {row["picture"]: row for row in read_csv(GROUPS)}
+    rows = {row["picture"]: row for row in read_csv(GROUPS, ("picture", "hash", "group", "source_group"))}
     assignment, left_out, groups = split(RAW, rows, params, base.seed)
     classes = class_counts(assignment)
     if len(left_out) > len(assignment):
@@ -69,6 +70,8 @@ def split(raw: Path, rows: Mapping[str, Mapping[str, str]], params: Params, seed
     """
     start = len(raw.as_posix()) + 1
     names = [path.as_posix()[start:] for part in PARTS if (raw / part).is_dir() for path, _ in labelled(raw / part)]
+    if differing := sorted(rows.keys() ^ set(names)):
+        raise outputs.damaged(GROUPS, f"{differing[0]} is only in it or only in {RAW}")
     official = [part for part in PARTS[1:] if (raw / part).is_dir()]
     if params.method == "kfold" and "val" in official:
         raise UserError("split.method kfold makes val itself, but the pictures come with an official val: use ratio.")

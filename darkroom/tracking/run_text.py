@@ -1,14 +1,12 @@
 """The text of a run in MLflow: its name, the tags shown as columns, its description."""
 
 import contextlib
-import json
 import os
 from collections import Counter
 from typing import Any
 
-from darkroom.core import paths
+from darkroom.core import reports
 from darkroom.core.errors import UserError
-from darkroom.core.files import read_csv
 from darkroom.core.metric_table import METRICS, Estimate
 from darkroom.core.params import flat
 from darkroom.pipeline import params, recipes
@@ -99,8 +97,8 @@ def _model() -> str:
 
 def _data() -> str:
     """The pictures of each class and part; new pictures of `augment` do not count."""
-    parts = Counter(row["split"] for row in read_csv(paths.SPLIT_REPORT))
-    classes = json.loads(paths.DATASET_REPORT.read_text())["classes"]
+    parts = Counter(row["split"] for row in reports.split())
+    classes = reports.dataset()["classes"]
     counts = [f"{name} {count:,}" for name, count in list(classes.items())[:CLASSES]]
     if len(classes) > CLASSES:
         counts.append(f"{len(classes) - CLASSES:,} more")
@@ -115,7 +113,7 @@ def _data() -> str:
 
 def _reproduction(tags: dict[str, str]) -> str:
     """Commands: code from git, settings from the DVC experiment or the run's own params.yaml, outputs from DVC."""
-    commands = [f"git checkout {tags['git_commit']}"]
+    commands = [f"git checkout {commit}"] if (commit := tags["git_commit"]) != "none" else []
     params_hint = "copy params.yaml from this run's artifacts"
     if experiment := tags.get("dvc_experiment"):
         commands.append(f"dvc exp apply {experiment}  # without it: {params_hint}; dvc repro")

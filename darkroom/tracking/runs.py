@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from darkroom.core import paths
 from darkroom.core.hashing import sha256
-from darkroom.core.model_spec import model_sha256
+from darkroom.core.model_spec import model_sha256, verified_sha256
 from darkroom.tracking import run_text, tags
 from darkroom.tracking.store import best_effort, connect
 from darkroom.tracking.training_record import has_current_params, write_training
@@ -52,7 +52,7 @@ def fingerprint(files: list[Path]) -> str:
 
 def model_run() -> "Run":
     """The run of the model in models/, preferably this workspace's own; created from the files if there is none."""
-    experiment, model = connect(), model_sha256(paths.MODELS)
+    experiment, model = connect(), verified_sha256()
     own, others = _training_runs(experiment, tags.MODEL, model)
     if own or others:
         return (own or others)[0]

@@ -62,6 +62,13 @@ def clone(target: Path) -> Path:
     return target
 
 
+def repository(folder: Path) -> None:
+    """Make a folder a repository of git and DVC, without any commit."""
+    run("git", "init", "-q", cwd=folder)
+    (folder / ".dvc").mkdir()
+    shutil.copy(ROOT / ".dvc/config", folder / ".dvc")
+
+
 def commit(folder: Path, message: str) -> None:
     """Commit everything that git does not ignore."""
     run("git", "add", "-A", cwd=folder)

@@ -2,7 +2,7 @@
 model card.
 
 Reads   models, data/split, reports/ of the stages before
-Writes  exports/ (a file or folder for each format, classes.json, MODEL_CARD.md), reports/export.json
+Writes  exports/ (a file or folder for each format, classes.json, MODEL_CARD.md, SHA256SUMS), reports/export.json
 Params  base.seed, export
 """
 
@@ -17,7 +17,7 @@ from darkroom.core.paths import EXPORT_REPORT, EXPORTED_CLASSES, EXPORTS, MODEL_
 from darkroom.core.terminal import progress
 from darkroom.export import parity
 from darkroom.export.params import Params
-from darkroom.inference import formats
+from darkroom.inference import digests, formats
 from darkroom.inference.formats import FORMATS
 from darkroom.models.classifier import Classifier
 from darkroom.pipeline.script import run
@@ -43,6 +43,7 @@ def main(base: Base, params: Params) -> None:
         reports = {name: {**comparisons[name].report, "bytes": size(path)} for name, path in files.items()}
         write_json(folder / EXPORTED_CLASSES.name, classes)
         write_text(folder / MODEL_CARD.name, model_card.render(model, reports))
+        digests.write(folder)
     write_json(EXPORT_REPORT, {"model_sha256": model_sha256(MODELS), **reports})
     milliseconds = {name: comparison.milliseconds for name, comparison in comparisons.items()}
     store.best_effort(lambda: pipeline_log.log_export(params.register_as, time.monotonic() - started, milliseconds))

@@ -29,9 +29,14 @@ def arrays_sha256(arrays: Iterable[np.ndarray]) -> str:
 
 
 def files_sha256(files: Iterable[Path], root: Path) -> str:
-    """Return the SHA-256 over one line `<sha256 of the file>  <path below root>` per file, sorted by path."""
+    """Return the SHA-256 over `digest_lines`."""
+    return hashlib.sha256(digest_lines(files, root).encode()).hexdigest()
+
+
+def digest_lines(files: Iterable[Path], root: Path) -> str:
+    """Return a line `<sha256 of the file>  <path below root>` for each file, sorted by path, as `sha256sum` does."""
     named = sorted((path.relative_to(root).as_posix(), path) for path in files)
-    return hashlib.sha256("".join(f"{sha256(path)}  {name}\n" for name, path in named).encode()).hexdigest()
+    return "".join(f"{sha256(path)}  {name}\n" for name, path in named)
 
 
 def folder_sha256(folder: Path) -> str:

@@ -19,6 +19,7 @@ from darkroom.images.decode import decode
 from darkroom.inference import formats
 from darkroom.inference.formats import FORMATS
 from stages import export
+from tests.helpers.project import run
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
 
@@ -62,8 +63,11 @@ def test_the_export_agrees_with_the_evaluation(project, exported):
         assert report["bytes"] == export.size(path)
         assert formats.load(path).classes == classes
     assert sorted(path.name for path in (project / "exports").iterdir()) == [
-        "MODEL_CARD.md", "classes.json", "model.onnx", "saved_model",
+        "MODEL_CARD.md", "SHA256SUMS", "classes.json", "model.onnx", "saved_model",
     ]  # fmt: skip
+    run("sha256sum", "--check", "--quiet", "SHA256SUMS", cwd=project / "exports")
+    listed = {line[66:] for line in (project / "exports/SHA256SUMS").read_text().splitlines()}
+    assert listed == set(files(project / "exports")) - {"SHA256SUMS"}
     assert json.loads((project / "exports/classes.json").read_text()) == classes
 
 

@@ -4,17 +4,19 @@ import base64
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import mlflow
 import pandas as pd
 import pytest
 from mlflow.pyfunc import scoring_server
 
+from darkroom.core.errors import UserError
 from darkroom.core.files import read_csv
 from darkroom.core.paths import PREDICTIONS
 from darkroom.images.decode import decode
-from darkroom.inference import formats
-from darkroom.tracking import pipeline_log
+from darkroom.inference import digests, formats
+from darkroom.tracking import pipeline_log, served_model
 from darkroom.tracking.store import connect
 from tests.helpers.project import inside, run, without
 
@@ -52,6 +54,20 @@ def test_the_logged_model_predicts_without_the_project(logged, tmp_path):
         assert answer["probability"] == pytest.approx(expected.max(), abs=1e-6)
         assert list(answer["probabilities"]) == exported.classes
         assert list(answer["probabilities"].values()) == pytest.approx(expected.tolist(), abs=1e-6)
+
+
+def test_it_has_digests_of_its_own(logged):
+    """The store or a copy of it may be damaged later, and a damaged export is not logged as an intact one."""
+    folder, entry = logged
+    exports = Path(mlflow.artifacts.download_artifacts(entry.model_uri)) / "artifacts/exports"
+    assert digests.verify(exports / "model.onnx")
+    assert {path.name for path in exports.iterdir()} == {"MODEL_CARD.md", "SHA256SUMS", "classes.json", "model.onnx"}
+    card = folder / "exports/MODEL_CARD.md"
+    text = card.read_text()
+    card.write_text(f"{text} ")
+    with pytest.raises(UserError, match=r"exports/MODEL_CARD.md does not match"):
+        served_model.log()
+    card.write_text(text)
 
 
 def test_its_signature_names_what_goes_in_and_out(logged):

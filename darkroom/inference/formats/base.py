@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from darkroom.core.errors import UserError
+from darkroom.inference import digests
 
 if TYPE_CHECKING:
     import keras
@@ -140,7 +141,7 @@ def load(path: Path) -> Exported:
     """Load an export; its format is recognised by its suffix or, for a folder, by its content.
 
     Raises:
-        UserError: the export is missing, damaged, or was not made by Darkroom.
+        UserError: the export is missing, damaged, differs from its digest, or was not made by Darkroom.
     """
     if not path.exists():
         raise UserError(f"there is no model at {path}: run `dvc repro`, which makes exports.")
@@ -148,6 +149,7 @@ def load(path: Path) -> Exported:
     if matching is None:
         files = ", ".join(registered.file for registered in FORMATS.values())
         raise UserError(f"{path} is not a model exported by Darkroom: it should be one of {files}.")
+    digests.verify(path)
     try:
         exported = matching.load(path)
         width = exported.probabilities(np.zeros((1, 8, 8, 3), np.uint8)).shape[1]

@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 
 from darkroom.core.errors import UserError
-from darkroom.pipeline import recipes
+from darkroom.pipeline import lock_file, recipes
 from darkroom.tracking import run_text
 
 LOCKS = Path(".dvc/tmp/rwlock")  # where DVC records which process writes which path
@@ -43,6 +43,7 @@ def prepare(experiment: str) -> None:
     Raises:
         UserError: it cannot; DVC's own message would be less clear, or come too late.
     """
+    lock_file.restore()
     commit = _git("rev-parse", "--verify", "HEAD")
     if not commit:
         raise UserError("an experiment needs a git commit to start from: run git init, git add -A, git commit.")

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import errno
 import json
 import os
 import re
@@ -18,13 +19,29 @@ def whole_folder(target: Path) -> Iterator[Path]:
     """Yield an empty folder beside `target` that replaces it when the block succeeds.
 
     A killed process leaves `.<name>.partial` behind, which the next run deletes: it is never taken for a result.
+
+    Raises:
+        PermissionError: the folder cannot be replaced; before the block does its work.
     """
     partial = target.parent / f".{target.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
+    for folder in (partial, target):
+        _check_removable(folder)
+    _remove_folder(partial)
     partial.mkdir(parents=True)
     yield partial
-    shutil.rmtree(target, ignore_errors=True)
+    _remove_folder(target)
     partial.rename(target)
+
+
+def _check_removable(folder: Path) -> None:
+    for place, _, _ in walk(folder) if folder.is_dir() else ():
+        if not os.access(place, os.R_OK | os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), place)
+
+
+def _remove_folder(folder: Path) -> None:
+    if folder.is_dir():
+        shutil.rmtree(folder)
 
 
 @contextlib.contextmanager
@@ -37,6 +54,24 @@ def scratch_folder(near: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Do what `os.walk` does.
+
+    Raises:
+        OSError: a folder cannot be read; `os.walk` and `Path.rglob` would leave its files out without a word.
+    """
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    return os.walk(folder, onerror=fail)
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield all files below a folder, as `walk` finds them."""
+    return (Path(place, name) for place, _, names in walk(folder) for name in names)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, Validat
 from pydantic_core import CoreSchema, core_schema
 
 from darkroom.core.errors import UserError
+from darkroom.core.secrets import redact
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -104,7 +105,7 @@ def validate(model: type[Model], content: dict[str, Any], name: str) -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{name}: {'; '.join(_problems(model, content, error))}.") from None
+        raise UserError(redact(f"{name}: {'; '.join(_problems(model, content, error))}.")) from None
 
 
 def _problems(model: type[BaseModel], content: Any, error: ValidationError) -> list[str]:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from darkroom.core.errors import UserError
-from darkroom.core.files import read_csv
+from darkroom.core.files import files_below, read_csv
 from darkroom.core.paths import AUGMENTED, LEFT_OUT, SPLIT
 
 PARTS = ("train", "val", "test")
@@ -43,7 +43,7 @@ def labelled(folder: Path) -> list[Picture]:
     return [
         Picture(path, class_folder.name)
         for class_folder in class_folders(folder)
-        for path in sorted(class_folder.rglob("*"))
+        for path in sorted(files_below(class_folder))
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
 

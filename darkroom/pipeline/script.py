@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from darkroom.core.errors import UserError, environment_sentence
+from darkroom.core.secrets import redact
 
 if TYPE_CHECKING:
     from darkroom.core.params import Base
@@ -46,11 +47,11 @@ def guarded(name: str, work: Callable[[], None]) -> NoReturn:
     try:
         work()
     except UserError as error:
-        sys.exit(f"{name}: {error}")
+        sys.exit(f"{name}: {redact(str(error))}")
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
         if (sentence := environment_sentence(error)) is None:
             raise
-        sys.exit(f"{name}: {sentence}")
+        sys.exit(f"{name}: {redact(sentence)}")
     sys.exit(0)

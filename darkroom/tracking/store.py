@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -13,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from darkroom.core import paths
 from darkroom.core.errors import UserError
 from darkroom.core.files import whole_folder
+from darkroom.core.secrets import redact
 from darkroom.pipeline import params
 
 
@@ -28,11 +28,6 @@ def _default_uri() -> str:
 def display_uri() -> str:
     """The store's address without credentials."""
     return redact(tracking_uri())
-
-
-def redact(text: str) -> str:
-    """Text without the user names and passwords of the addresses in it."""
-    return re.sub(r"(?<=://)\S*@|(?<=password=)[^&\s]*", "", text)
 
 
 def one_line(error: Exception, length: int = 200) -> str:

@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import errno
 import io
 import json
 import os
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from darkroom.core import outputs
+from darkroom.core.folders import check_removable
 
 
 @contextlib.contextmanager
@@ -27,23 +27,24 @@ def whole_folder(target: Path) -> Iterator[Path]:
     """
     partial = target.parent / f".{target.name}.partial"
     for folder in (partial, target):
-        _check_removable(folder)
-    _remove_folder(partial)
+        check_removable(folder)
+    remove(partial)
     partial.mkdir(parents=True)
-    yield partial
-    _remove_folder(target)
+    with naming(partial):
+        yield partial
+    remove(target)
     partial.rename(target)
 
 
-def _check_removable(folder: Path) -> None:
-    for place, _, _ in walk(folder) if folder.is_dir() else ():
-        if not os.access(place, os.R_OK | os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), place)
-
-
-def _remove_folder(folder: Path) -> None:
-    if folder.is_dir():
-        shutil.rmtree(folder)
+@contextlib.contextmanager
+def naming(target: Path) -> Iterator[None]:
+    """Give an error within the block the name of what is written, for the sentence on it: many libraries do not."""
+    try:
+        yield
+    except Exception as error:
+        if getattr(error, "filename", None) is None:
+            error.filename = str(target)  # type: ignore[attr-defined]
+        raise
 
 
 @contextlib.contextmanager
@@ -56,24 +57,6 @@ def scratch_folder(near: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Do what `os.walk` does.
-
-    Raises:
-        OSError: a folder cannot be read; `os.walk` and `Path.rglob` would leave its files out without a word.
-    """
-
-    def fail(error: OSError) -> None:
-        raise error
-
-    return os.walk(folder, onerror=fail)
-
-
-def files_below(folder: Path) -> Iterator[Path]:
-    """Yield all files below a folder, as `walk` finds them."""
-    return (Path(place, name) for place, _, names in walk(folder) for name in names)
 
 
 @contextlib.contextmanager
@@ -94,7 +77,8 @@ def partial_file(near: Path) -> Iterator[Path]:
     remove_abandoned(near.parent)
     partial = near.parent / f".{near.name}.{os.getpid()}.partial"
     try:
-        yield partial
+        with naming(partial):
+            yield partial
     finally:
         partial.unlink(missing_ok=True)
 

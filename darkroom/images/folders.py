@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from darkroom.core import outputs, reports
-from darkroom.core.files import files_below, read_csv
+from darkroom.core.files import read_csv
+from darkroom.core.folders import files_below
 from darkroom.core.paths import AUGMENT_REPORT, AUGMENTED, LEFT_OUT, SPLIT
 
 PARTS = ("train", "val", "test")

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from darkroom.core.errors import UserError
 from darkroom.core.files import (
     csv_line,
-    files_below,
     link_or_copy,
     natural_key,
     read_csv,
@@ -186,15 +185,3 @@ def test_files_are_linked_or_else_copied(tmp_path, monkeypatch):
 def test_names_are_sorted_as_people_do():
     names = ["10.png", "9.png", "a10b2", "a9b10", "a10b1", "a", "1"]
     assert sorted(names, key=natural_key) == ["1", "9.png", "10.png", "a", "a9b10", "a10b1", "a10b2"]
-
-
-def test_files_below_a_folder_are_those_at_any_depth(tmp_path):
-    for name in ("a/b/1.txt", "a/2.txt", ".hidden/3.txt"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    assert sorted(path.name for path in files_below(tmp_path)) == ["1.txt", "2.txt", "3.txt"]
-
-
-def test_a_folder_that_cannot_be_read_is_an_error_and_not_empty(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        list(files_below(tmp_path / "none"))

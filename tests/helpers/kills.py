@@ -123,7 +123,7 @@ def outputs(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in [*files, *(folder / name for name in names)]
-        if path.is_file()
+        if path.is_file() and not path.name.endswith(".partial")
     }
 
 

@@ -82,6 +82,19 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
+def allocate(path: Path) -> None:
+    """Reserve the disk space of a file that is to be written through memory, where a full disk would kill the process.
+
+    Raises:
+        OSError: there is too little.
+    """
+    with path.open("r+b") as stream:
+        try:
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+
+
 def link_or_copy(source: Path, target: Path) -> None:
     """Hard-link a file, which copies no bytes, or copy it where the file system does not support that.
 

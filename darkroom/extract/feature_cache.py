@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from darkroom.core.files import whole_file
+from darkroom.core.files import allocate, whole_file
 from darkroom.core.paths import cache
 
 
@@ -52,6 +52,7 @@ class FeatureCache:
             if result is None:
                 shape = (len(digests), *features.shape[1:])
                 result = np.lib.format.open_memmap(target, mode="w+", dtype=features.dtype, shape=shape)
+                allocate(target)
             numbers, places = np.array(rows).T
             result[numbers] = features[places]
         if result is not None:

@@ -4,7 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from darkroom.core.params import read_yaml
+from darkroom.core.yaml import read_yaml
 from darkroom.tracking import run_text
 
 MODEL = "model_sha256"  # the model that was trained

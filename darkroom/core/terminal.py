@@ -39,6 +39,19 @@ def progress(items: Iterable[T], total: int, task: str, unit: str = "pictures", 
     print(f"{task}: {total:,} {unit} in {time.monotonic() - started:.1f} s", flush=True)
 
 
+def printable(text: object, limit: int | None = None) -> str:
+    """A text from outside as one line that does nothing to a terminal, as `ls` shows names.
+
+    Args:
+        text: a file name, a class, a library's message; may hold line breaks, escape sequences or marks that change the
+            direction of writing, which become question marks.
+        limit: characters, beyond which the text is cut.
+    """
+    shown = str(text)
+    shown = shown if limit is None or len(shown) <= limit else f"{shown[: limit - 1]}…"
+    return shown if shown.isprintable() else "".join(one if one.isprintable() else "?" for one in shown)
+
+
 def table(rows: Sequence[Sequence[str]]) -> str:
     """Align rows of equal length in columns; the first row is the heading."""
     from tabulate import tabulate

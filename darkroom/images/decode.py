@@ -6,7 +6,7 @@ import math
 import stat
 import struct
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -132,7 +132,7 @@ def _upright(file: "Image.Image") -> "Image.Image":
     return file
 
 
-def _scaled(file: "Image.Image", stream: IO[bytes]) -> "Image.Image":
+def _scaled(file: Any, stream: IO[bytes]) -> "Image.Image":
     """The pixels of an opened PPM whose largest value is not 255, as Pillow scales them, but not one by one."""
     from PIL import Image
 

@@ -16,7 +16,7 @@ import psutil
 
 from darkroom.core.errors import UserError
 from darkroom.core.files import remove, write_text
-from darkroom.core.params import read_yaml
+from darkroom.core.yaml import read_yaml
 from darkroom.pipeline.git import git
 
 LOCKED = Path("dvc.lock")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from darkroom.core.params import read_yaml
+from darkroom.core.yaml import read_yaml
 from tests.helpers.stores import new_store
 
 ROOT = Path(__file__).parents[2]

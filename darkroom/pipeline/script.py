@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from darkroom.core.errors import UserError, environment_sentence
 from darkroom.core.secrets import redact
+from darkroom.core.temporary import use_own_folder
 
 if TYPE_CHECKING:
     from darkroom.core.params import Base
@@ -44,6 +45,7 @@ def guarded(name: str, work: Callable[[], None]) -> NoReturn:
 
     The sentence is a UserError's, or on an error of the environment; a fault of the program shows its traceback.
     """
+    use_own_folder()
     try:
         work()
     except UserError as error:

@@ -33,6 +33,7 @@ def main(base: Base, params: Params) -> None:
     """Evaluate the model, and add the results to its run."""
     started = time.monotonic()
     sha256 = verified_sha256()
+    reports.history()  # a damaged one is named before the work
     runtime.prepare(base.seed)
     from darkroom.evaluate import label_noise
     from darkroom.evaluate.predictions import predict

@@ -9,15 +9,26 @@ Params  base.seed, export
 import time
 from pathlib import Path
 
-from darkroom.core import reports, runtime, seeds
+from darkroom.core import outputs, reports, runtime, seeds
 from darkroom.core.errors import UserError
 from darkroom.core.files import whole_folder, write_json, write_text
 from darkroom.core.model_spec import verified_sha256
 from darkroom.core.params import Base
-from darkroom.core.paths import EXPORT_REPORT, EXPORTED_CLASSES, EXPORTS, METRICS, MODEL_CARD, MODELS
+from darkroom.core.paths import (
+    EXPORT_REPORT,
+    EXPORTED_CLASSES,
+    EXPORTS,
+    METRICS,
+    MODEL_CARD,
+    MODELS,
+    PREDICTIONS,
+    SPLIT,
+    SPLIT_REPORT,
+)
 from darkroom.core.terminal import progress
 from darkroom.export import parity
 from darkroom.export.params import Params
+from darkroom.images.folders import PARTS, labelled
 from darkroom.inference import digests, formats
 from darkroom.inference.formats import FORMATS
 from darkroom.models.classifier import Classifier
@@ -31,6 +42,9 @@ def main(base: Base, params: Params) -> None:
     sha256 = verified_sha256()
     if reports.metrics()["model_sha256"] != sha256:
         raise UserError(f"{METRICS} belongs to another model than {MODELS}: run `dvc repro evaluate`.")
+    for read in (reports.dataset, reports.split, reports.augmentation, reports.training, reports.per_class):
+        read()  # a damaged one is named before the work
+    check_pictures()
     rows = sample(reports.predictions(), params.check_pictures, base.seed)
     runtime.prepare(base.seed)
     from darkroom.export import conversion, model_card
@@ -57,6 +71,22 @@ def main(base: Base, params: Params) -> None:
             f"picture; on {report['pictures']} test pictures {report['same_label']:.1%} of Keras' labels, "
             f"probabilities within {comparisons[name].difference:.0e}"
         )
+
+
+def check_pictures() -> None:
+    """Check that the tables list the pictures in data/split with their classes.
+
+    Raises:
+        UserError: one does not.
+    """
+    for table, path, parts, columns in (
+        (reports.split(), SPLIT_REPORT, PARTS, ("picture", "class")),
+        (reports.predictions(), PREDICTIONS, PARTS[-1:], ("path", "label")),
+    ):
+        pictures = {picture.path: picture.label for part in parts for picture in labelled(SPLIT / part)}
+        rows = [[row[column] for column in columns] for row in table]
+        if pictures != {SPLIT / name.removeprefix(f"{SPLIT}/"): label for name, label in rows}:
+            raise outputs.damaged(path, f"it does not list the {len(pictures):,} pictures in {SPLIT}")
 
 
 def sample(predictions: list[dict[str, str]], count: int, seed: int) -> list[dict[str, str]]:

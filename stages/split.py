@@ -33,7 +33,10 @@ class Result(NamedTuple):
 
 def main(base: Base, params: Params) -> None:
     """Split, check, link, and list the part of each picture."""
-    rows = {row["picture"]: row for row in read_csv(GROUPS, ("picture", "hash", "group", "source_group"))}
+    table = read_csv(GROUPS, ("picture", "hash", "group", "source_group"))
+    rows = {row["picture"]: row for row in table}
+    if len(rows) < len(table):
+        raise outputs.damaged(GROUPS, "it lists a picture twice")
     assignment, left_out, groups = split(RAW, rows, params, base.seed)
     classes = class_counts(assignment)
     if len(left_out) > len(assignment):
@@ -45,9 +48,9 @@ def main(base: Base, params: Params) -> None:
     with whole_folder(SPLIT) as folder:
         for name, part in assignment.items():
             link_or_copy(RAW / name, folder / _placed(name, part))
-    table = [(_placed(name, part), _label(name), part) for name, part in assignment.items()]
-    table.sort(key=lambda row: (PARTS.index(row[2]), row[0]))
-    write_csv(SPLIT_REPORT, ("picture", "class", "split"), table)
+    listing = [(_placed(name, part), _label(name), part) for name, part in assignment.items()]
+    listing.sort(key=lambda row: (PARTS.index(row[2]), row[0]))
+    write_csv(SPLIT_REPORT, ("picture", "class", "split"), listing)
     reasons = [{"picture": name, "because_of": held_out} for name, held_out in sorted(left_out.items())]
     report = {"method": params.method, "classes": classes, "groups": len(groups), "left_out": reasons}
     write_json(SPLIT_SUMMARY, report)

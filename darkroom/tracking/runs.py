@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from darkroom.core import paths
+from darkroom.core.files import remove
 from darkroom.core.hashing import sha256
 from darkroom.core.model_spec import model_sha256, verified_sha256
 from darkroom.tracking import run_text, tags
@@ -98,9 +99,12 @@ def interrupted_run(id_file: Path, experiment: str) -> "Run | None":
     if not id_file.exists():
         return None
     try:
-        run = mlflow.get_run(id_file.read_text().strip())
+        run = mlflow.get_run(id_file.read_text(encoding="utf-8").strip())
     except mlflow.MlflowException:
         return None  # it is in another store
+    except (UnicodeDecodeError, IsADirectoryError):  # damaged
+        remove(id_file)
+        return None
     if not has_current_params(run):
         best_effort(lambda: mlflow.MlflowClient().set_terminated(run.info.run_id, "KILLED"))
         return None

@@ -35,7 +35,7 @@ def faults_of(done, name, folder):
         "exit code": done.code == 1,
         "traceback": "Traceback" not in done.output,
         "name": last.startswith(f"{name}: "),
-        "space": "space" in last or "no more files" in last,
+        "space": any(word in last for word in ("no space left", "on the disk that holds", "no more files")),
         "place": any(entry in last for entry in (str(folder), *PLACES)),
     }
     return [key for key, good in expected.items() if not good]

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from dvc.repo import Repo
 
 from darkroom.core.errors import UserError
 from darkroom.pipeline import dvc_state
-from tests.helpers.project import ROOT, commit, repository
+from tests.helpers.project import ROOT, commit, repository, run
 
 DEAD = 2**22 + 1  # no process has such a number
 
@@ -170,3 +171,31 @@ def test_inside_another_repository_all_is_well(clean, monkeypatch, capsys):
     monkeypatch.chdir(clean / "inner")
     dvc_state.repair()
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    "content", [b"", *(pytest.param(text, marks=pytest.mark.table) for text in (b'{"write": {"/a', b"\xff\xff", None))]
+)
+def test_a_killed_repro_is_finished_after_a_check(content, cheap_copy):
+    """With the list of locks as the kill left it, or as a kill in the moment of writing leaves it."""
+    path, lock = cheap_copy / ".dvc/tmp/rwlock", (cheap_copy / "dvc.lock").read_bytes()
+    (cheap_copy / "tests/helpers/cheap.py").write_text("import time\ntime.sleep(60)\n")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro", "-f", "train"], cwd=cheap_copy, start_new_session=True,
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    for line in process.stdout:
+        if line.startswith("Running stage"):
+            break
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert str(process.pid) in path.read_text()
+    run("git", "checkout", "-q", "tests/helpers/cheap.py", cwd=cheap_copy)
+    if content is not None:
+        path.write_bytes(content)
+        assert run("dvc", "repro", cwd=cheap_copy, check=False).returncode
+    done = run("python", "-m", "darkroom", "check", cwd=cheap_copy)
+    assert ".dvc/tmp/rwlock " in done.stderr
+    run("dvc", "repro", cwd=cheap_copy)
+    assert (cheap_copy / "dvc.lock").read_bytes() == lock

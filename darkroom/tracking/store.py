@@ -59,6 +59,7 @@ def connect() -> str:
     for noisy in ("alembic", "mlflow.pyfunc", "mlflow.store.db.utils"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.getLogger("mlflow.system_metrics").setLevel(logging.CRITICAL)  # `best_effort` reports a store that is away
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # what it logs is raised, too
     name = params.current().tracking.experiment
     mlflow.set_tracking_uri(_without_credentials(tracking_uri()))
     paths.cache().mkdir(exist_ok=True)

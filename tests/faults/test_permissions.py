@@ -100,6 +100,7 @@ def test_a_missing_permission_is_named(row, owned):
     name = row.command.removeprefix("stages.").removeprefix("darkroom ").partition(" ")[0]
     assert done.stderr.strip().splitlines()[-1].startswith(f"{name}: "), output
     assert row.path in done.stderr.strip().splitlines()[-1] or row.path == "."
+    assert any(word in done.stderr for word in ("no permission for", "may not be read", "only be read"))
 
 
 @pytest.mark.full

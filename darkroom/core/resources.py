@@ -4,8 +4,6 @@ from pathlib import Path
 
 from darkroom.core.errors import UserError, free_space, size
 
-SMALL = 2**28  # bytes of memory that are not worth a look
-
 
 def require_memory(needed: float, what: str, remedy: str) -> None:
     """Stop with a sentence before the system kills the process without one.
@@ -18,8 +16,6 @@ def require_memory(needed: float, what: str, remedy: str) -> None:
     Raises:
         UserError: less memory is free.
     """
-    if needed < SMALL:
-        return
     import psutil
 
     if needed > (free := psutil.virtual_memory().available):

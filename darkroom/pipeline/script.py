@@ -5,9 +5,10 @@ import atexit
 import gc
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
 
 from darkroom.core.errors import UserError, environment_sentence
+from darkroom.core.terminal import Printable, replaced, unfiltered
 
 if TYPE_CHECKING:
     from darkroom.core.params import Base
@@ -43,14 +44,17 @@ def guarded(name: str, work: Callable[[], None]) -> NoReturn:
 
     The sentence is a UserError's, or on an error of the environment; a fault of the program shows its traceback.
     """
+    sys.stdout = cast(TextIO, Printable(sys.stdout))
     try:
         work()
     except UserError as error:
-        sys.exit(f"{name}: {error}")
+        sys.exit(replaced(f"{name}: {error}", "?", kept="\n\t"))
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
         if (sentence := environment_sentence(error)) is None:
             raise
-        sys.exit(f"{name}: {sentence}")
+        sys.exit(replaced(f"{name}: {sentence}", "?", kept="\n\t"))
+    finally:
+        sys.stdout = unfiltered(sys.stdout)
     sys.exit(0)

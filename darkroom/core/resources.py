@@ -1,5 +1,6 @@
 """What work needs, checked before it starts: a sentence at once, and no killed process or full disk later."""
 
+import itertools
 from pathlib import Path
 
 from darkroom.core.errors import UserError, free_space, size
@@ -35,6 +36,8 @@ def require_space(folder: Path, needed: float, what: str, remedy: str) -> None:
         UserError: less space is free.
     """
     if needed > (free := free_space(folder)):
+        # What is named `.partial` is ours, and gone when the user looks.
+        folder = Path(*itertools.takewhile(lambda part: not part.endswith(".partial"), folder.parts))
         raise UserError(
             f"{what} needs about {size(needed)} on the disk that holds {folder}, but {size(free)} are free: {remedy}."
         )

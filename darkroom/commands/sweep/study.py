@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from darkroom.commands.sweep import search
-from darkroom.core import seeds
+from darkroom.core import paths, seeds
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -39,7 +39,7 @@ class Sweep:
         self.alive = FileLock(self._worker_lock(self.worker))
         with self.lock:  # two processes at once would both create the tables
             self.alive.acquire()
-            url, timeout = f"sqlite:///{folder / 'trials.db'}", {"connect_args": {"timeout": LOCK_SECONDS}}
+            url, timeout = paths.sqlite_address(folder / "trials.db"), {"connect_args": {"timeout": LOCK_SECONDS}}
             storage = optuna.storages.RDBStorage(url, engine_kwargs=timeout)
             pruner = optuna.pruners.MedianPruner(n_startup_trials=PEERS, n_warmup_steps=FREE_EPOCHS, n_min_trials=PEERS)
             self.study: Study = optuna.create_study(

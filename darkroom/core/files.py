@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from darkroom.core import outputs
+from darkroom.core.folders import check_removable
 
 
 @contextlib.contextmanager
@@ -20,13 +21,30 @@ def whole_folder(target: Path) -> Iterator[Path]:
     """Yield an empty folder beside `target` that replaces it when the block succeeds.
 
     A killed process leaves `.<name>.partial` behind, which the next run deletes: it is never taken for a result.
+
+    Raises:
+        PermissionError: the folder cannot be replaced; before the block does its work.
     """
     partial = target.parent / f".{target.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
+    for folder in (partial, target):
+        check_removable(folder)
+    remove(partial)
     partial.mkdir(parents=True)
-    yield partial
-    shutil.rmtree(target, ignore_errors=True)
+    with naming(partial):
+        yield partial
+    remove(target)
     partial.rename(target)
+
+
+@contextlib.contextmanager
+def naming(target: Path) -> Iterator[None]:
+    """Give an error within the block the name of what is written, for the sentence on it: many libraries do not."""
+    try:
+        yield
+    except Exception as error:
+        if getattr(error, "filename", None) is None:
+            error.filename = str(target)  # type: ignore[attr-defined]
+        raise
 
 
 @contextlib.contextmanager
@@ -59,7 +77,8 @@ def partial_file(near: Path) -> Iterator[Path]:
     remove_abandoned(near.parent)
     partial = near.parent / f".{near.name}.{os.getpid()}.partial"
     try:
-        yield partial
+        with naming(partial):
+            yield partial
     finally:
         partial.unlink(missing_ok=True)
 

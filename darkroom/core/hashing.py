@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from darkroom.core.folders import files_below
+
 PACKAGE = Path(__file__).parents[1]
 # These rooms cannot change an output: they check params.yaml and report to MLflow.
 WITHOUT_EFFECT = ("pipeline", "tracking")
@@ -41,7 +43,7 @@ def digest_lines(files: Iterable[Path], root: Path) -> str:
 
 def folder_sha256(folder: Path) -> str:
     """Return `files_sha256` of all files in a folder."""
-    return files_sha256((path for path in folder.rglob("*") if path.is_file()), folder)
+    return files_sha256(files_below(folder), folder)
 
 
 def code_files(*rooms: str) -> list[Path]:
@@ -74,10 +76,9 @@ def folder_md5(folder: Path) -> str:
     With it a stage can report its inputs and outputs, although DVC writes dvc.lock only after the stage.
     """
     md5s = {}
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as stream:
-                md5s[path.relative_to(folder).as_posix()] = hashlib.file_digest(stream, "md5").hexdigest()
+    for path in files_below(folder):
+        with path.open("rb") as stream:
+            md5s[path.relative_to(folder).as_posix()] = hashlib.file_digest(stream, "md5").hexdigest()
     return listing_md5(md5s)
 
 

@@ -9,7 +9,7 @@ models/head.weights.h5      weights of the head
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from darkroom.core import outputs
 from darkroom.core.errors import UserError
@@ -84,6 +84,14 @@ class ModelSpec(_Frozen):
     classes: tuple[str, ...]  # in the order of the outputs
     temperature: float = 1.0  # by which logits are divided
     epoch: int = 1  # the one whose weights were kept
+
+    @field_validator("head")
+    @classmethod
+    def _is_data(cls, head: dict[str, Any]) -> dict[str, Any]:
+        """A dict in place of an activation's name would tell Keras what to import."""
+        if not isinstance(head.get("activation"), str | None):
+            raise ValueError("the activation must be a name")
+        return head
 
     @property
     def mode(self) -> Literal["head", "fine_tune", "scratch"]:

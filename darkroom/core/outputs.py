@@ -10,7 +10,7 @@ PIPELINE = Path(__file__).parents[2] / "dvc.yaml"
 
 def stage_of(path: Path) -> str | None:
     """The stage that writes a path, or the folder in which it lies; None for a path that is no output."""
-    from darkroom.core.params import read_yaml
+    from darkroom.core.yaml import read_yaml
 
     name = Path(os.path.relpath(path)).as_posix()
     if not PIPELINE.is_file():  # the code was copied with a served model

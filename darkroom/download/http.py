@@ -10,6 +10,7 @@ from darkroom.core import paths
 from darkroom.core.errors import UserError, environment_sentence
 from darkroom.core.files import remove, write_text
 from darkroom.core.hashing import digest_lines, sha256
+from darkroom.core.secrets import revealed
 from darkroom.core.terminal import progress
 
 ATTEMPTS = 6
@@ -22,7 +23,7 @@ def fetch(url: str, digest: str | None) -> Path:
     """Download the file behind `url`, or find it in the cache.
 
     Args:
-        url: http or https.
+        url: http or https; environment variables such as $TOKEN stand for what is secret in it.
         digest: the expected SHA-256, or None.
 
     Raises:
@@ -125,7 +126,7 @@ def _resume(url: str, partial: Path) -> bool:
         if validator.exists() and (sent := validator.read_text(errors="replace")):
             # A damaged one matches no file, so that the server sends the whole file.
             headers["If-Range"] = re.sub(r"[^ -~]", "?", sent)
-    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+    with requests.get(revealed(url), headers=headers, stream=True, timeout=TIMEOUT) as response:
         if response.status_code == 416:  # all bytes are here, or the file has been replaced
             complete = response.headers.get("Content-Range", "") == f"bytes */{size}"
             if not complete:

@@ -16,6 +16,7 @@ import numpy as np
 from darkroom.core import sealed
 from darkroom.core.files import remove, remove_abandoned
 from darkroom.core.paths import cache
+from darkroom.core.resources import allocate
 
 
 class FeatureCache:
@@ -62,6 +63,7 @@ class FeatureCache:
             if result is None:
                 shape = (len(digests), *features.shape[1:])
                 result = np.lib.format.open_memmap(target, mode="w+", dtype=features.dtype, shape=shape)
+                allocate(target)
             numbers, places = np.array(rows).T
             result[numbers] = features[places]
         if result is not None:

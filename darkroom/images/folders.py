@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from darkroom.core import outputs, reports
 from darkroom.core.files import read_csv
+from darkroom.core.folders import files_below
 from darkroom.core.paths import AUGMENT_REPORT, AUGMENTED, LEFT_OUT, SPLIT
 
 PARTS = ("train", "val", "test")
@@ -44,7 +45,7 @@ def labelled(folder: Path) -> list[Picture]:
     return [
         Picture(path, class_folder.name)
         for class_folder in class_folders(folder)
-        for path in sorted(class_folder.rglob("*"))
+        for path in sorted(files_below(class_folder))
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
 

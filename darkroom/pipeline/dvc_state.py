@@ -16,7 +16,8 @@ import psutil
 
 from darkroom.core.errors import UserError
 from darkroom.core.files import remove, write_text
-from darkroom.core.params import read_yaml
+from darkroom.core.yaml import read_yaml
+from darkroom.pipeline.git import git
 
 LOCKED = Path("dvc.lock")
 RUNS = Path(".dvc/cache/runs")
@@ -32,7 +33,7 @@ def repair() -> None:
     """Clear what would stop DVC, and print a line on stderr for each thing that is cleared.
 
     Raises:
-        UserError: there is no repository of git or DVC here, dvc.lock is damaged, or DVC is running.
+        UserError: there is no repository of git or DVC here, dvc.lock has conflicts, or DVC is running.
     """
     for path in FILES:
         if path.is_dir():
@@ -43,7 +44,7 @@ def repair() -> None:
     _clear_hard_links()
     _repair_rwlock()
     _repair_database()
-    _check_lock_file()
+    _repair_lock_file()
 
 
 def writer() -> int | None:
@@ -205,16 +206,28 @@ def _repair_database() -> None:
         _clear(TMP / "btime", "leads to a damaged database of DVC's, which will hash all files again")
 
 
-def _check_lock_file() -> None:
-    """Check that dvc.lock is one: DVC would only say which key it misses."""
-    if not LOCKED.exists():
+def _repair_lock_file() -> None:
+    """Put back the last commit's dvc.lock, or none, if a kill cut off what DVC wrote there in place.
+
+    Nothing is computed again for it: DVC finds the runs since then in its cache.
+    """
+    if not LOCKED.exists() or _is_lock_file(LOCKED):
         return
+    if not LOCKED.is_file() or b"<<<<<<<" in LOCKED.read_bytes():
+        raise UserError(f"{LOCKED} cannot be read: resolve its conflicts, or run `git checkout {LOCKED}`.")
+    if committed := git("show", f"HEAD:./{LOCKED}"):
+        write_text(LOCKED, committed)
+    else:
+        remove(LOCKED)
+    _say(f"{LOCKED} was cut off: {'that of the last commit was put back' if committed else 'it was deleted'}.")
+
+
+def _is_lock_file(path: Path) -> bool:
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from voluptuous import Invalid
+
     try:
-        content = read_yaml(LOCKED) if LOCKED.is_file() else None
-    except (UserError, UnicodeDecodeError):
-        content = None
-    if not isinstance(content, dict) or not isinstance(content.get("stages"), dict):
-        raise UserError(
-            f"{LOCKED} is damaged: `git checkout {LOCKED}` restores the last commit's; or delete it, then `dvc repro` "
-            "writes it anew, from DVC's cache as far as that holds the results."
-        )
+        COMPILED_LOCKFILE_SCHEMA(read_yaml(path))
+    except (UserError, UnicodeDecodeError, IsADirectoryError, Invalid):
+        return False
+    return True

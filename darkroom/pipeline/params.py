@@ -10,8 +10,9 @@ from pydantic import Field
 
 from darkroom.augment.params import Params as Augment
 from darkroom.core.errors import UserError
-from darkroom.core.params import Base, Section, read_yaml, validate
+from darkroom.core.params import Base, Section, validate
 from darkroom.core.paths import PARAMS
+from darkroom.core.yaml import read_yaml
 from darkroom.download.params import Params as Download
 from darkroom.evaluate.params import Params as Evaluate
 from darkroom.export.params import Params as Export
@@ -25,7 +26,7 @@ STAGES = ("download", "split", "augment", "extract", "train", "evaluate", "expor
 class Tracking(Section):
     """Section `tracking` of params.yaml: where runs are recorded; never a dependency of a stage."""
 
-    experiment: str = Field("darkroom", min_length=1)
+    experiment: str = Field("darkroom", min_length=1, max_length=500)  # by MLflow
 
 
 class Params(Section):

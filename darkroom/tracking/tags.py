@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from darkroom.core.params import read_yaml
+from darkroom.core.yaml import read_yaml
 from darkroom.pipeline.git import git
 from darkroom.tracking import run_text
 

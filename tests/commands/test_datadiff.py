@@ -15,7 +15,7 @@ from darkroom.commands.datadiff.versions import LEFT_OUT, Picture, pictures, rea
 from darkroom.core.errors import UserError
 from darkroom.core.files import read_csv
 from darkroom.core.hashing import folder_md5
-from darkroom.core.params import read_yaml
+from darkroom.core.yaml import read_yaml
 from tests.helpers.project import commit, identify, run
 
 VERSIONS = st.lists(

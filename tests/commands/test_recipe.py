@@ -24,7 +24,8 @@ def kitchen(workspace):
     """The real params.yaml and recipes in a git repository with one commit, as the current folder."""
     shutil.copytree(ROOT / "recipes", workspace / "recipes")
     repository(workspace)
-    run("git", "branch", "-m", "main", cwd=workspace)
+    run("git", "symbolic-ref", "HEAD", "refs/heads/main", cwd=workspace)
+    (workspace / ".gitignore").write_text("/.dvc/tmp\n/.dvc/cache\n")
     commit(workspace, "start")
     identify(workspace)
     return workspace

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from darkroom.core.params import read_yaml
+from darkroom.core.yaml import read_yaml
 from tests.helpers.stores import new_store
 
 ROOT = Path(__file__).parents[2]
@@ -151,8 +151,9 @@ def copy_project(source: Path, target: Path, ignored: Any = None) -> Path:
     def link_or_copy(file: str, copy: str) -> str:
         large = Path(file).stat().st_size >= 2**22 and not file.endswith(".db")
         if large or file.endswith(".png") or "/.git/objects/" in file or "/.dvc/cache/" in file:
-            os.link(file, copy)
-            return copy
+            with contextlib.suppress(OSError):  # on another disk
+                os.link(file, copy)
+                return copy
         return shutil.copy2(file, copy)
 
     return shutil.copytree(source, target, symlinks=True, ignore=ignored, copy_function=link_or_copy)

@@ -16,7 +16,7 @@ from dvc.repo import Repo
 
 from darkroom.core.errors import UserError
 from darkroom.pipeline import dvc_state
-from tests.helpers.project import repository, run
+from tests.helpers.project import ROOT, commit, repository, run
 
 DEAD = 2**22 + 1  # no process has such a number
 
@@ -124,12 +124,32 @@ def test_a_damaged_database_is_replaced(clean, capsys):
             assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("content", [b"", b"schema: '2.0'\nstages:\n  downl", b"\xff\xfe", b"[]", b"stages: 5\n", None])
-def test_a_damaged_lock_file_is_explained(clean, content):
+@pytest.mark.parametrize(
+    "content", [b"", b"stages:\n  downl", b"schema: '2.0'\nstages:\n  split:\n    cm", b"\xff\xfe", b"[]"]
+)
+def test_a_lock_file_that_a_kill_cut_off_is_put_back(content, clean, capsys):
+    path = Path("dvc.lock")
+    path.write_bytes(content)
+    dvc_state.repair()
+    assert not path.exists()  # no commit has one
+    assert "dvc.lock was cut off: it was deleted" in capsys.readouterr().err
+    shutil.copy(ROOT / "dvc.lock", path)
+    commit(clean, "with a lock file")
+    dvc_state.repair()
+    assert capsys.readouterr().err == ""
+    path.write_bytes(content)
+    dvc_state.repair()
+    assert path.read_bytes() == (ROOT / "dvc.lock").read_bytes()
+    assert "dvc.lock was cut off: that of the last commit was put back" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"<<<<<<< HEAD\nschema: '2.0'\n=======\n", None])
+def test_a_lock_file_that_a_person_has_to_mend_is_left_alone(content, clean):
     path = Path("dvc.lock")
     path.mkdir() if content is None else path.write_bytes(content)
-    with pytest.raises(UserError, match=r"dvc\.lock is damaged: `git checkout .*or delete it, then `dvc repro`"):
+    with pytest.raises(UserError, match=r"dvc\.lock cannot be read: resolve its conflicts, or run `git checkout"):
         dvc_state.repair()
+    assert path.exists()
 
 
 def test_without_git_or_dvc_the_remedy_is_named_and_works(clean):

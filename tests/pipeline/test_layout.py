@@ -12,7 +12,7 @@ import pytest
 
 from darkroom.__main__ import COMMANDS, summary
 from darkroom.core.hashing import PACKAGE, WITHOUT_EFFECT, code_files
-from darkroom.core.params import read_yaml
+from darkroom.core.yaml import read_yaml
 from darkroom.pipeline.params import STAGES
 from tests.helpers.project import ROOT
 

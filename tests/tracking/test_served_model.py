@@ -1,5 +1,6 @@
 """The exported model in MLflow: it predicts without this project."""
 
+import base64
 import json
 import shutil
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 import pytest
+from mlflow.pyfunc import scoring_server
 
 from darkroom.core.errors import UserError
 from darkroom.core.files import read_csv
@@ -87,3 +89,28 @@ def test_it_has_a_small_example_and_names_unreadable_pictures(logged):
     with pytest.raises(mlflow.MlflowException, match=sentence) as error:
         model.predict(images)
     assert error.value.get_http_status_code() == 400
+
+
+def test_text_is_base64_and_never_a_path(logged):
+    """Also past MLflow's server, which other programs replace."""
+    folder, entry = logged
+    model = mlflow.pyfunc.load_model(entry.model_uri)
+    path = folder / read_csv(PREDICTIONS)[0]["path"]
+    text = base64.b64encode(path.read_bytes()).decode()
+    (as_text, as_bytes) = model.predict(pd.DataFrame({"image": [text, path.read_bytes()]})).to_dict("records")
+    assert as_text == as_bytes
+    for values in ([str(path)], [path], [None]):
+        with pytest.raises(mlflow.MlflowException):
+            model.predict(pd.DataFrame({"image": values}))
+
+
+def test_mlflows_server_answers_errors_in_one_line(logged):
+    folder, entry = logged
+    model = mlflow.pyfunc.load_model(entry.model_uri)
+    path = folder / read_csv(PREDICTIONS)[0]["path"]
+    text = base64.b64encode(path.read_bytes()).decode()
+    assert scoring_server.invocations(f"image\n{text}".encode(), "text/csv", model, None).status == 200
+    with pytest.raises(mlflow.MlflowException) as raised:
+        scoring_server.invocations(f"image\n{path}".encode(), "text/csv", model, None)
+    assert raised.value.get_http_status_code() == 400
+    assert raised.value.message == "row 0: a picture must be base64 text, and this is not."

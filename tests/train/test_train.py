@@ -11,7 +11,8 @@ from darkroom.core import runtime
 from darkroom.core.errors import UserError
 from darkroom.core.files import read_csv
 from darkroom.core.model_spec import ModelSpec, model_sha256
-from darkroom.core.params import Base, read_yaml
+from darkroom.core.params import Base
+from darkroom.core.yaml import read_yaml
 from darkroom.models.classifier import Classifier
 from darkroom.models.inputs import Features
 from darkroom.train import checkpoints

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from darkroom.core.errors import UserError
-from darkroom.core.params import parse_yaml
 from darkroom.core.paths import RAW, SPLIT
+from darkroom.core.yaml import parse_yaml
 from darkroom.images.folders import PARTS
 from darkroom.pipeline import dvc_state
 

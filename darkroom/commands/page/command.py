@@ -38,7 +38,7 @@ POLICY = (
 )
 
 
-def main(model: Path, port: int) -> None:
+def main(model: Path, trust: bool, port: int) -> None:
     """Load the model and serve the page until Ctrl-C."""
     from werkzeug.serving import make_server
 
@@ -51,7 +51,7 @@ def main(model: Path, port: int) -> None:
         ) from None
     path = formats.locate(model)
     print(f"page: loading {path}", flush=True)
-    exported = formats.load(path)
+    exported = formats.load(path, trust)
     explainer, note = find_explainer(path)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # no log line for each request
     app = create(exported, explainer, note, str(path))
@@ -140,5 +140,6 @@ def create(exported: formats.Exported, explainer: "Explainer | None", note: str,
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "--model": {"type": Path, "default": EXPORTS, "help": "an export, or a folder of exports (default: %(default)s)"},
+    "--trust": formats.TRUST,
     "--port": {"type": int, "default": 8000, "help": "default: %(default)s"},
 }

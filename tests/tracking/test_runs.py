@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from darkroom.commands import track
+from darkroom.core.errors import UserError
 from darkroom.core.files import read_csv
 from darkroom.core.paths import HISTORY, METRICS, MODEL_SUMMARY, ROC, SPLIT_REPORT
 from darkroom.tracking import pipeline_log

@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # uv leaves compiling to the first import; if this were set, every process would compile all that it imports again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help run advise recipe sweep experiments page test test-full test-gpu mutations lint format lock clean
+.PHONY: help run advise recipe sweep experiments page test test-full test-gpu mutations lint format licenses lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -66,6 +66,9 @@ lint: .venv/installed-dev  ## ruff and mypy
 format: .venv/installed-dev  ## format the code with ruff
 	ruff check --fix .
 	ruff format .
+
+licenses: .venv/installed-dev  ## the licences of all packages; those of weights and data are in docs/licences.md
+	@pip-licenses --with-system --with-urls --order license
 
 lock: $(BIN)/uv  ## compile requirements*.txt into lock files with hashes, for Python 3.11 to 3.13
 	for name in requirements requirements-dev; do $(UV) compile -q --universal --python-version 3.11 --generate-hashes \

@@ -1,6 +1,6 @@
 """Throughput of `python -m darkroom predict` on a folder, compared with one call for each picture.
 
-    python -m benchmarks.predict FOLDER [--exports exports] [--count 1000] [--rounds 3]
+    python -m benchmarks.predict FOLDER [--exports exports] [--trust] [--count 1000] [--rounds 3]
 
 Every exported format is measured. Each round runs both methods on the same pictures, from files to probabilities, one
 after the other. The table has the median of the rounds, after a warm-up on the first pictures.
@@ -44,6 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder")
     parser.add_argument("--exports", type=Path, default=EXPORTS)
+    parser.add_argument("--trust", **formats.TRUST)
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
@@ -53,7 +54,7 @@ def main() -> None:
     for name in [registered.file for registered in formats.FORMATS.values()]:
         if not (arguments.exports / name).exists():
             continue
-        exported = formats.load(arguments.exports / name)
+        exported = formats.load(arguments.exports / name, arguments.trust)
         one_by_one(exported, paths[:50])
         batched(exported, paths[:50])
         pairs = [

@@ -1,6 +1,6 @@
 """Run every picture once through a frozen, pretrained network and save the outputs of selected layers.
 
-Reads   data/split, data/augmented, data/weights
+Reads   data/split, data/augmented, reports/augment.json, data/weights
 Writes  data/features/: {train,val,test}.csv (sha256, path, label of each row), {train,val,test}.<layer>.npy,
         backbone.weights.h5 (of the whole network); reports/extract.json
 Params  base.seed, extract
@@ -19,6 +19,7 @@ from darkroom.core.model_spec import BACKBONE, BackboneSpec
 from darkroom.core.params import Base
 from darkroom.core.paths import EXTRACT_REPORT, FEATURES
 from darkroom.core.terminal import progress
+from darkroom.core.weights_file import save_weights
 from darkroom.extract.feature_cache import FeatureCache
 from darkroom.extract.forward import BATCH, features, require_room
 from darkroom.extract.params import Params
@@ -82,7 +83,7 @@ def extract(params: Params, seed: int, folder: Path) -> BackboneSpec:
         write_csv(folder / f"{part}.csv", ("sha256", "path", "label"), rows[part])
         for layer in params.layers:
             cache.write([digest for digest, _, _ in rows[part]], layer, folder / f"{part}.{layer}.npy")
-    backbone.save_weights(folder / BACKBONE)
+    save_weights(backbone, folder / BACKBONE)
     return spec.model_copy(update={"features": count})
 
 

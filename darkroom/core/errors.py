@@ -60,6 +60,8 @@ def environment_sentence(error: BaseException, file: str | None = None) -> str |
     folder = str(Path(*parts[: len(parts) - 1 if ours is None else ours]))
     if file is None and code == errno.ENOSPC:
         folder = str(min((Path.cwd(), Path(tempfile.gettempdir())), key=free_space))  # most likely
+    if code == errno.ENOSPC and (state := os.statvfs(_existing(Path(folder)))).f_files and not state.f_favail:
+        return f"no more files can be made on the disk that holds {folder} (its inodes are used up): delete some."
     return SENTENCES[code].format(
         of_folder=f" that holds {folder}" if file or code == errno.ENOSPC else "",
         file=file if ours is None else folder,
@@ -70,8 +72,11 @@ def environment_sentence(error: BaseException, file: str | None = None) -> str |
 
 def free_space(folder: Path) -> int:
     """Bytes that may be written to the disk of a folder, or of the nearest one around it that exists."""
-    existing = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
-    return shutil.disk_usage(existing).free
+    return shutil.disk_usage(_existing(folder)).free
+
+
+def _existing(folder: Path) -> Path:
+    return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
 
 
 def size(count: float) -> str:

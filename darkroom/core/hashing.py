@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from darkroom.core.folders import files_below
+
 PACKAGE = Path(__file__).parents[1]
 # These rooms cannot change an output: they check params.yaml and report to MLflow.
 WITHOUT_EFFECT = ("pipeline", "tracking")
@@ -29,14 +31,19 @@ def arrays_sha256(arrays: Iterable[np.ndarray]) -> str:
 
 
 def files_sha256(files: Iterable[Path], root: Path) -> str:
-    """Return the SHA-256 over one line `<sha256 of the file>  <path below root>` per file, sorted by path."""
+    """Return the SHA-256 over `digest_lines`."""
+    return hashlib.sha256(digest_lines(files, root).encode()).hexdigest()
+
+
+def digest_lines(files: Iterable[Path], root: Path) -> str:
+    """Return a line `<sha256 of the file>  <path below root>` for each file, sorted by path, as `sha256sum` does."""
     named = sorted((path.relative_to(root).as_posix(), path) for path in files)
-    return hashlib.sha256("".join(f"{sha256(path)}  {name}\n" for name, path in named).encode()).hexdigest()
+    return "".join(f"{sha256(path)}  {name}\n" for name, path in named)
 
 
 def folder_sha256(folder: Path) -> str:
     """Return `files_sha256` of all files in a folder."""
-    return files_sha256((path for path in folder.rglob("*") if path.is_file()), folder)
+    return files_sha256(files_below(folder), folder)
 
 
 def code_files(*rooms: str) -> list[Path]:
@@ -69,10 +76,9 @@ def folder_md5(folder: Path) -> str:
     With it a stage can report its inputs and outputs, although DVC writes dvc.lock only after the stage.
     """
     md5s = {}
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as stream:
-                md5s[path.relative_to(folder).as_posix()] = hashlib.file_digest(stream, "md5").hexdigest()
+    for path in files_below(folder):
+        with path.open("rb") as stream:
+            md5s[path.relative_to(folder).as_posix()] = hashlib.file_digest(stream, "md5").hexdigest()
     return listing_md5(md5s)
 
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, Validat
 from pydantic_core import CoreSchema, core_schema
 
 from darkroom.core.errors import UserError
+from darkroom.core.secrets import redact
 from darkroom.core.terminal import printable
 
 # Every number has a bound, far above what anyone uses, that the machine can bear.
@@ -62,7 +63,7 @@ def validate(model: type[Model], content: dict[str, Any], name: str) -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        problems = [printable(problem, LONGEST) for problem in _problems(model, content, error)]
+        problems = [printable(redact(problem), LONGEST) for problem in _problems(model, content, error)]
         more = [f"and {len(problems) - PROBLEMS:,} more"] if len(problems) > PROBLEMS else []
         raise UserError(f"{name}: {'; '.join(problems[:PROBLEMS] + more)}.") from None
 

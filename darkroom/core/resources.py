@@ -1,6 +1,7 @@
 """What work needs, checked before it starts: a sentence at once, and no killed process or full disk later."""
 
 import itertools
+import os
 from pathlib import Path
 
 from darkroom.core.errors import UserError, free_space, size
@@ -41,3 +42,16 @@ def require_space(folder: Path, needed: float, what: str, remedy: str) -> None:
         raise UserError(
             f"{what} needs about {size(needed)} on the disk that holds {folder}, but {size(free)} are free: {remedy}."
         )
+
+
+def allocate(path: Path) -> None:
+    """Reserve the disk space of a file that is to be written through memory, where a full disk would kill the process.
+
+    Raises:
+        OSError: there is too little.
+    """
+    with path.open("r+b") as stream:
+        try:
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from None

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from darkroom.core.params import OneOf, Section, Side
 from darkroom.core.patterns import Pattern
+from darkroom.core.secrets import without_secrets
 from darkroom.download import sources
 from darkroom.download.sources.base import safe_name
 
@@ -65,7 +66,7 @@ class Params(Section):
     parts: Parts | None = None
     label_from: Pattern | None = None
     table: Columns = Columns()
-    url: str | None = None
+    url: Annotated[str, AfterValidator(without_secrets)] | None = None
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
     unpacked_gb: float = Field(50, gt=0, le=1_000_000)
     unpacked_files: int = Field(1_000_000, ge=1, le=1_000_000_000)

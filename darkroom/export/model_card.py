@@ -4,7 +4,6 @@ The sections follow Mitchell et al., Model Cards for Model Reporting, 2019.
 """
 
 import importlib.metadata
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -13,9 +12,9 @@ from typing import Any
 
 import jinja2
 
-from darkroom.core import paths
-from darkroom.core.files import read_csv
+from darkroom.core import paths, reports
 from darkroom.core.hashing import folder_md5, folder_sha256
+from darkroom.core.markdown import escaped
 from darkroom.core.metric_table import METRICS, UNCALIBRATED, Estimate
 from darkroom.core.model_spec import BackboneSpec, ModelSpec, model_sha256
 from darkroom.images.folders import PARTS
@@ -42,11 +41,11 @@ def render(model: Classifier, formats: Mapping[str, Mapping[str, Any]]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined,
-        autoescape=False,  # noqa: S701 - Markdown, not HTML; names go through `text`
+        autoescape=False,  # noqa: S701 - Markdown, not HTML; names go through `escaped`
     )
-    environment.filters |= {"text": text, "plain": plain, "four": lambda value: f"{value:.4f}"}
-    spec, dataset, metrics = model.spec, _json(paths.DATASET_REPORT), _json(paths.METRICS)
-    parts = Counter((row["split"], row["class"]) for row in read_csv(paths.SPLIT_REPORT))
+    environment.filters |= {"text": escaped, "plain": plain, "four": lambda value: f"{value:.4f}"}
+    spec, dataset, metrics = model.spec, reports.dataset(), reports.metrics()
+    parts = Counter((row["split"], row["class"]) for row in reports.split())
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         model=spec,
         mode=spec.mode,
@@ -56,8 +55,8 @@ def render(model: Classifier, formats: Mapping[str, Mapping[str, Any]]) -> str:
         dataset=dataset,
         reasons=Counter(_general(dropped["reason"]) for dropped in dataset["dropped"]).most_common(),
         counts=[(name, *(parts[part, name] for part in PARTS)) for name in spec.classes],
-        augmented=_json(paths.AUGMENT_REPORT),
-        trained=_json(paths.TRAIN_REPORT),
+        augmented=reports.augmentation(),
+        trained=reports.training(),
         metrics=metrics,
         estimates=[(metric.label, Estimate.of(metrics, metric.key)) for metric in METRICS if metric.key in metrics],
         calibrated=[
@@ -65,8 +64,8 @@ def render(model: Classifier, formats: Mapping[str, Mapping[str, Any]]) -> str:
             for metric in METRICS
             if metric.calibration and UNCALIBRATED + metric.key in metrics
         ],
-        worst=worst(read_csv(paths.PER_CLASS)),
-        confusions=confusions(read_csv(paths.PREDICTIONS)),
+        worst=worst(reports.per_class()),
+        confusions=confusions(reports.predictions()),
         formats=formats,
         files={name: FORMATS[name].file for name in FORMATS},
         libraries=[(name, importlib.metadata.version(name)) for name in LIBRARIES],
@@ -76,20 +75,15 @@ def render(model: Classifier, formats: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
-def text(value: object) -> str:
-    """A name in Markdown: on one line, escaped so that it reads as it is, in a table too."""
-    line = " ".join(str(value).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    # An underscore between letters is literal; any other character that Markdown might take for markup is escaped.
-    return re.sub(r"([\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", line)
-
-
 def plain(value: Any) -> str:
     """A setting's value for people."""
     if isinstance(value, Mapping):
-        return text(", ".join(f"{name} {plain(inner)}" for name, inner in value.items()))
+        return escaped(", ".join(f"{name} {plain(inner)}" for name, inner in value.items()))
     if isinstance(value, list | tuple):
         return ", ".join(plain(inner) for inner in value) or "none"
-    return {None: "none", True: "yes", False: "no"}[value] if value is None or isinstance(value, bool) else text(value)
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    return escaped(value)
 
 
 def head_settings(spec: ModelSpec) -> list[tuple[str, Any]]:
@@ -143,7 +137,3 @@ def _is_classical(spec: ModelSpec) -> bool:
 def _general(reason: str) -> str:
     """A reason without the sizes, names and notes of the single picture, so that equal reasons are counted together."""
     return re.sub(r"\d[\d,]*", "…", re.split(r" \(| as \S+/", reason)[0])
-
-
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))

@@ -63,7 +63,10 @@ def decode(
 
     Raises:
         UserError: the file is not a complete picture, or out of bounds; the message is the reason.
+        TypeError: `source` is neither.
     """
+    if not isinstance(source, Path | bytes):  # text from a request must never open a file
+        raise TypeError(f"a picture is a Path or bytes, not {type(source).__name__}")
     bounds = _Bounds(min_side, max_pixels, max_side)
     try:
         if isinstance(source, Path):

@@ -11,10 +11,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from darkroom.core.errors import UserError
+from darkroom.core.errors import UserError, environment_sentence
 from darkroom.core.files import write_text
 from darkroom.tracking import folds, run_text, runs, tags, training_record
-from darkroom.tracking.store import best_effort, connect, readable_errors
+from darkroom.tracking.failures import best_effort, readable_errors
+from darkroom.tracking.store import connect
 
 if TYPE_CHECKING:
     from darkroom.train.result import Log
@@ -83,7 +84,7 @@ class LiveRun:
 def _record(connection: Connection) -> None:
     """Record the training of another process: the file of the run's id, then epochs, and None after the last."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the training, and that ends this process
-    with contextlib.suppress(UserError):
+    with contextlib.suppress(UserError, OSError):
         connect()
     try:
         with training_run(connection.recv()) as log:
@@ -94,6 +95,10 @@ def _record(connection: Connection) -> None:
         connection.send(error)
     except EOFError:
         pass  # the training failed or was killed, and so says its run
+    except Exception as error:
+        if (sentence := environment_sentence(error)) is None:
+            raise
+        connection.send(UserError(sentence))
 
 
 @contextlib.contextmanager

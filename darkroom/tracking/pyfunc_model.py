@@ -3,6 +3,7 @@
 MLflow stores this file with the model and runs it, so that nothing is pickled.
 """
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import mlflow
 import numpy as np
 import pandas as pd
 from mlflow.exceptions import INVALID_PARAMETER_VALUE, MlflowException
+from mlflow.pyfunc import scoring_server
 
-from darkroom.inference import formats
+from darkroom.core.errors import UserError
+from darkroom.inference import formats, payload
 from darkroom.inference.predictor import classify
 
 
@@ -19,15 +22,16 @@ class PictureClassifier(mlflow.pyfunc.PythonModel):
     """Decodes and classifies pictures; the artifact `exports` is a folder with one exported model and its classes."""
 
     def load_context(self, context: Any) -> None:
-        """Load the model once."""
-        self.exported = formats.load(formats.locate(Path(context.artifacts["exports"])))
+        """Load the model once; whoever serves it trusts it, since its code, such as this file, runs."""
+        self.exported = formats.load(formats.locate(Path(context.artifacts["exports"])), trust=True)
+        scoring_server.invocations = answer
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Classify pictures.
 
         Args:
             context: MLflow's; not used.
-            model_input: one column `image`, each row the bytes of a picture file (in JSON their base64).
+            model_input: one column `image`, each row the bytes of a picture file, or their base64.
             params: MLflow's; not used.
 
         Returns:
@@ -36,10 +40,14 @@ class PictureClassifier(mlflow.pyfunc.PythonModel):
         Raises:
             MlflowException: pictures that cannot be read, by row (HTTP 400).
         """
-        results = [result for _, result in classify(self.exported, list(model_input["image"]))]
+        try:
+            pictures = payload.decoded(list(model_input[payload.COLUMN]))
+        except UserError as error:
+            raise refusal(error) from None
+        results = [result for _, result in classify(self.exported, pictures)]
         errors = [f"row {row}: {result}" for row, result in enumerate(results) if not isinstance(result, np.ndarray)]
         if errors:
-            raise MlflowException(f"Unreadable pictures: {'; '.join(errors)}.", error_code=INVALID_PARAMETER_VALUE)
+            raise refusal(f"Unreadable pictures: {payload.listing(errors)}")
         rows = np.array(results).astype(float)  # JSON has no float32
         tables = [dict(zip(self.exported.classes, row.tolist(), strict=True)) for row in rows]
         labels = [max(table, key=table.__getitem__) for table in tables]
@@ -50,6 +58,29 @@ class PictureClassifier(mlflow.pyfunc.PythonModel):
                 "probabilities": tables,
             }
         )
+
+
+def refusal(reason: object) -> MlflowException:
+    """What MLflow's server answers with status 400."""
+    return MlflowException(f"{reason}.", error_code=INVALID_PARAMETER_VALUE)
+
+
+def answer(body: bytes, content_type: str | None, model: Any, _: Any) -> scoring_server.InvocationsResponse:
+    """Answer a request to MLflow's server, in place of its own function.
+
+    That one takes fewer shapes of requests, and its errors repeat the request and show stack traces.
+
+    Raises:
+        MlflowException: one sentence (HTTP 400).
+    """
+    try:
+        pictures = payload.pictures(body, content_type or "")
+    except UserError as error:
+        raise refusal(error) from None
+    table = model.unwrap_python_model().predict(None, pd.DataFrame({payload.COLUMN: pictures}))
+    text = io.StringIO()
+    scoring_server.predictions_to_json(table, text)
+    return scoring_server.InvocationsResponse(text.getvalue(), 200, payload.JSON)
 
 
 mlflow.models.set_model(PictureClassifier())

@@ -6,11 +6,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from darkroom.core import paths
-from darkroom.core.files import read_csv
+from darkroom.core import paths, reports
 from darkroom.core.hashing import PACKAGE, code_files
 from darkroom.images.decode import decode
-from darkroom.inference import formats
+from darkroom.inference import digests, formats
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,12 +43,13 @@ def log() -> None:
 
 
 def _copy_export(exported: Path, folder: Path) -> Path:
-    """A folder with one exported model, its class names and its model card."""
+    """A folder with one exported model, its class names, its model card, and the digests of these files."""
     folder.mkdir()
-    copy = shutil.copytree if exported.is_dir() else shutil.copy
-    copy(exported, folder / exported.name)
-    for path in (paths.EXPORTED_CLASSES, paths.MODEL_CARD):
-        shutil.copy(path, folder)
+    for path in (exported, paths.EXPORTED_CLASSES, paths.MODEL_CARD):
+        digests.verify(path)  # the copy's digests would vouch for a damaged file
+        copy = shutil.copytree if path.is_dir() else shutil.copy
+        copy(path, folder / path.name)
+    digests.write(folder)
     return folder
 
 
@@ -82,7 +82,7 @@ def _example() -> "pd.DataFrame | None":
     import pandas as pd
     from PIL import Image
 
-    path = Path(read_csv(paths.PREDICTIONS)[0]["path"])
+    path = Path(reports.predictions()[0]["path"])
     if not path.exists():
         return None
     image = Image.fromarray(decode(path))

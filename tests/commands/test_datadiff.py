@@ -256,5 +256,5 @@ def test_what_is_missing_is_named(repository):
 def test_outside_a_repository(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for revision in ("HEAD", "workspace"):
-        with pytest.raises(UserError, match="not a git repository with DVC"):
+        with pytest.raises(UserError, match=r"this folder has no \.dvc: run from the project's root"):
             read(revision)

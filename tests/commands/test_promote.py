@@ -1,24 +1,31 @@
 """A candidate becomes the champion where it is not worse on one validation set."""
 
 import json
+import pickle
+import shutil
 
 import mlflow
 import numpy as np
 import pytest
 
+from darkroom.backbones import keras_apps, weights
+from darkroom.commands.compare import predictions as compare
 from darkroom.commands.promote import command as promote
+from darkroom.commands.promote import validation
 from darkroom.core.errors import UserError
 from darkroom.core.metric_table import Estimate
 from darkroom.core.model_spec import model_sha256
-from darkroom.core.paths import EXPORTS, METRICS, MODELS
+from darkroom.core.paths import EXPORTS, METRICS, MODELS, TRAIN_REPORT
 from darkroom.evaluate.statistics import Paired
 from darkroom.images.decode import decode
 from darkroom.images.folders import listed
 from darkroom.inference import formats
 from darkroom.pipeline import params
-from darkroom.tracking import pipeline_log, registry, tags
+from darkroom.tracking import pipeline_log, registry, store, tags
 from stages import export
+from tests.helpers import hostile
 from tests.helpers.project import inside, set_params, without
+from tests.helpers.tracking import change_json
 
 NAME = "fashion"
 
@@ -53,8 +60,8 @@ def registered(project, tmp_path_factory):
         for change in ({}, {"temperature": 10.0}, {"classes": [f"{name}s" for name in spec["classes"]]}):
             if change:
                 (folder / "models/model.json").write_text(json.dumps(spec | change))
-                metrics = json.loads(METRICS.read_text())
-                METRICS.write_text(json.dumps(metrics | {"model_sha256": model_sha256(MODELS)}))
+                for report in (TRAIN_REPORT, METRICS):
+                    change_json(report, model_sha256=model_sha256(MODELS))
                 pipeline_log.log_evaluation()
             export.main(sections.base, sections.export)
     return folder
@@ -175,3 +182,62 @@ def test_what_is_missing_is_said(aliases, name, candidate, sentence):
     aliases(1, candidate)
     with pytest.raises(UserError, match=sentence):
         promote.main(name, anyway=False)
+
+
+def test_a_version_without_an_evaluation_is_never_promoted(aliases, registered):
+    client = mlflow.MlflowClient(f"sqlite:///{registered / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("darkroom").experiment_id
+    run = client.create_run(experiment, tags={tags.KIND: tags.TRAINING})
+    version = client.create_model_version(NAME, client.get_model_version(NAME, "1").source, run.info.run_id).version
+    champion = aliases(1, int(version))
+    for anyway in (False, True):
+        with pytest.raises(UserError, match=f"version {version} of fashion has no evaluation in MLflow"):
+            promote.main(NAME, anyway)
+    assert champion() == "1"
+    client.delete_registered_model_alias(NAME, registry.CANDIDATE)
+    client.delete_model_version(NAME, version)
+
+
+@pytest.fixture
+def hostile_version(registered, tmp_path):
+    """Version 1 with code in all its files that MLflow would run, as long as the test takes; and the marker."""
+    model = mlflow.MlflowClient(f"sqlite:///{registered / 'mlflow.db'}").get_model_version(NAME, "1").source
+    (folder,) = (registered / "mlartifacts").rglob(f"{model.rpartition('/')[2]}/artifacts")
+    marker = tmp_path / "marker"
+    shutil.copytree(folder, tmp_path / "kept")
+    hostile.spoil_registered(folder, marker)
+    yield marker
+    shutil.rmtree(folder)
+    shutil.copytree(tmp_path / "kept", folder)
+
+
+def test_no_code_of_a_registered_version_is_run(aliases, hostile_version, capsys):
+    """Neither by promote nor by compare nor by extract.weights; by MLflow's own loader it is."""
+    champion = aliases(2, 1)
+    promote.main(NAME, anyway=False)
+    assert champion() == "1"
+    compare.read(f"models:/{NAME}/1")
+    backbone = keras_apps.network("VGG16", (32, 32))
+    weights.load(backbone, "VGG16", f"models:/{NAME}/1", store.download)
+    assert not hostile_version.exists()
+    with pytest.raises(SystemExit):
+        mlflow.pyfunc.load_model(f"models:/{NAME}/1")
+    assert hostile_version.exists()
+
+
+def test_a_saved_model_of_the_registry_is_not_opened(registered, tmp_path, aliases, tensorflow):
+    """The trained model beside it, which is data, gives the same probabilities."""
+    folder, marker = tmp_path / "artifacts", tmp_path / "marker"
+    shutil.copytree(registered / "models", folder / "models")
+    (folder / "exports").mkdir()
+    hostile.saved_model_that_writes_when_opened(folder / "exports", marker)
+    exported = validation.load(folder)
+    assert not marker.exists()
+    of_onnx = formats.load(registered / "exports/model.onnx")
+    pixels = decode(listed("val")[0].path)[None]
+    assert exported.classes == of_onnx.classes
+    np.testing.assert_allclose(exported.probabilities(pixels), of_onnx.probabilities(pixels), atol=1e-5)
+    (folder / "models/model.json").write_bytes(pickle.dumps(hostile.Pickled(marker)))
+    with pytest.raises(UserError, match="its model cannot be loaded"):
+        validation.load(folder)
+    assert not marker.exists()

@@ -62,6 +62,13 @@ def clone(target: Path) -> Path:
     return target
 
 
+def repository(folder: Path) -> None:
+    """Make a folder a repository of git and DVC, without any commit."""
+    run("git", "init", "-q", cwd=folder)
+    (folder / ".dvc").mkdir()
+    shutil.copy(ROOT / ".dvc/config", folder / ".dvc")
+
+
 def commit(folder: Path, message: str) -> None:
     """Commit everything that git does not ignore."""
     run("git", "add", "-A", cwd=folder)
@@ -144,8 +151,9 @@ def copy_project(source: Path, target: Path, ignored: Any = None) -> Path:
     def link_or_copy(file: str, copy: str) -> str:
         large = Path(file).stat().st_size >= 2**22 and not file.endswith(".db")
         if large or file.endswith(".png") or "/.git/objects/" in file or "/.dvc/cache/" in file:
-            os.link(file, copy)
-            return copy
+            with contextlib.suppress(OSError):  # on another disk
+                os.link(file, copy)
+                return copy
         return shutil.copy2(file, copy)
 
     return shutil.copytree(source, target, symlinks=True, ignore=ignored, copy_function=link_or_copy)

@@ -82,15 +82,57 @@ def test_the_readmes_command_asks_it_about_a_file(served, tmp_path):
 
 
 @pytest.mark.full
-def test_a_bad_picture_is_a_bad_request(served):
+def test_it_takes_bytes_in_every_usual_shape(served):
     folder, port = served
-    good = next((folder / "data/split/test/Bag").iterdir()).read_bytes()
+    picture = next((folder / "data/split/test/Bag").iterdir()).read_bytes()
+    text = b64encode(picture).decode()
+    requests_ = [
+        ("application/json", json.dumps({"instances": [text]})),
+        ("application/json", json.dumps({"instances": [{"image": {"b64": text}}]})),
+        ("application/json", json.dumps({"inputs": {"image": [text]}})),
+        ("application/json", json.dumps({"dataframe_split": {"columns": ["image"], "data": [[text]]}})),
+        ("application/json", json.dumps([f"data:image/png;base64,{text}"])),
+        ("text/csv", f"image\n{text}\n"),
+        ("image/png", picture),
+    ]
+    answers_ = [send(port, content_type, body) for content_type, body in requests_]
+    assert {answer.status_code for answer in answers_} == {200}, [answer.text for answer in answers_]
+    assert len({answer.text for answer in answers_}) == 1
+
+
+@pytest.mark.full
+def test_a_bad_request_is_refused_in_one_line(served):
+    folder, port = served
+    path = next((folder / "data/split/test/Bag").iterdir())
+    good = path.read_bytes()
     answer = ask(port, [good, b"no picture"])
     assert answer.status_code == 400
-    assert "Unreadable pictures: row 1: not a picture of a known format." in answer.json()["message"]
-    assert "Traceback" not in answer.text
-    broken = requests.post(
-        f"http://127.0.0.1:{port}/invocations", json={"dataframe_records": [{"image": "a"}]}, timeout=60
-    )
-    assert (broken.status_code, "Traceback" in broken.text) == (400, False)
+    assert answer.json()["message"] == "Unreadable pictures: row 1: not a picture of a known format."
+    secret = "squeamish.ossifrage"
+    for content_type, body in [
+        ("text/csv", f"image\n{path}\n"),  # a file on the server
+        ("text/csv", f"image\n{secret}\n"),
+        ("text/csv", secret),
+        ("application/json", json.dumps({"instances": [str(path)]})),
+        ("application/json", json.dumps({"dataframe_records": [{"image": secret}]})),
+        ("application/json", json.dumps({"dataframe_records": [{secret: "YQ=="}]})),
+        ("application/json", f'{{"instances": "{secret}'),
+        ("application/json", json.dumps({"messages": [secret]})),
+        ("application/json; charset=utf-16", secret),
+        ("application/vnd.apache.parquet", secret),
+        ("application/x-www-form-urlencoded", secret),
+        ("", secret),
+    ]:
+        answer = send(port, content_type, body)
+        assert answer.status_code == 400, (content_type, body)
+        assert "Traceback" not in answer.text
+        assert secret not in answer.text
+        assert "Bag" not in answer.text
+    assert secret not in (folder / "serve.log").read_text()
     assert ask(port, [good]).ok
+
+
+def send(port, content_type, body):
+    return requests.post(
+        f"http://127.0.0.1:{port}/invocations", data=body, headers={"Content-Type": content_type}, timeout=60
+    )

@@ -33,14 +33,14 @@ MANY = 200  # pictures, from which on progress is shown
 Candidate = tuple[Path, UserError | None]  # a file to classify, or the reason why there is none
 
 
-def main(paths: list[str], model: Path, form: str, top: int, network: str | None) -> None:
+def main(paths: list[str], model: Path, trust: bool, form: str, top: int, network: str | None) -> None:
     """Find the pictures, load the model, and write the predictions."""
     candidates = find(paths)
     if all(error for _, error in candidates):
         raise UserError("; ".join(f"{path}: {error}" for path, error in candidates) + ".")
     out = unfiltered(sys.stdout)
     with contextlib.redirect_stdout(sys.stderr):  # libraries and progress may print
-        exported = pretrained.fetch(network) if network else formats.load(formats.locate(model))
+        exported = pretrained.fetch(network) if network else formats.load(formats.locate(model), trust)
         top = min(top, len(exported.classes))
         predictions = predict(exported, candidates, top)
         if len(candidates) >= MANY and (form == "json" or not out.isatty()):
@@ -113,6 +113,7 @@ def positive(text: str) -> int:
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "paths": {"nargs": "+", "metavar": "PATH", "help": "a picture, a folder, or a pattern such as 'scans/**/*.png'"},
     "--model": {"type": Path, "default": EXPORTS, "help": "an export, or a folder of exports (default: %(default)s)"},
+    "--trust": formats.TRUST,
     "--format": {"dest": "form", "choices": output.FORMATS, "default": "table", "help": "default: %(default)s"},
     "--top": {"type": positive, "default": 3, "metavar": "K", "help": "number of classes shown (default: %(default)s)"},
     "--pretrained": {

@@ -1,6 +1,5 @@
 """Write predictions as they come: a table for people, CSV and JSON for programs."""
 
-import csv
 import io
 import itertools
 import json
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple, TextIO
 from tqdm import tqdm
 
 from darkroom.core.errors import UserError
+from darkroom.core.files import csv_line
 from darkroom.core.terminal import printable
 
 FORMATS = ("table", "json", "csv")
@@ -35,7 +35,7 @@ def write(
     Args:
         predictions: one for each of `paths`.
         form: table and csv are written row by row, json at the end.
-        out: file names may contain any bytes; CSV has them unchanged, JSON has them escaped.
+        out: file names may contain any bytes; CSV has them unchanged (see `csv_line`), JSON has them escaped.
         paths: of all pictures, for the width of the table.
         classes: all class names, for the same.
         top: number of classes in each prediction.
@@ -80,12 +80,11 @@ def _entry(item: Prediction) -> dict[str, Any]:
 
 def _csv(predictions: Iterable[Prediction], out: TextIO, top: int) -> None:
     """Columns path, label, probability, label_2, probability_2, …, error."""
-    writer = csv.writer(out, lineterminator="\n")
     pairs = [(f"label_{rank}", f"probability_{rank}") for rank in range(2, top + 1)]
-    writer.writerow(["path", "label", "probability", *itertools.chain(*pairs), "error"])
+    out.write(csv_line(["path", "label", "probability", *itertools.chain(*pairs), "error"]))
     for item in predictions:
         cells = itertools.chain(*item.top) if item.top else [""] * 2 * top
-        writer.writerow([item.path, *cells, item.error or ""])
+        out.write(csv_line([item.path, *cells, str(item.error or "")]))
         out.flush()
 
 

@@ -2,12 +2,12 @@
 
     python -m darkroom promote animals
 
-Both versions are loaded from MLflow's registry, as they would be served, and classify this project's pictures in
-data/split/val. The candidate becomes the champion if its log loss there is not higher and its accuracy not
-significantly lower (McNemar's test, p below 0.05). The log loss comes first because it uses every probability, and so
-tells more on few pictures than counts of right answers. Without a champion the candidate becomes it. A candidate that
-was trained on another split is refused, since it may have seen these pictures. Test metrics are shown for information
-only.
+The files of both versions are downloaded from MLflow's registry (the code among them is not run) and classify this
+project's pictures in data/split/val. The candidate becomes the champion if its log loss there is not higher and its
+accuracy not significantly lower (McNemar's test, p below 0.05). The log loss comes first because it uses every
+probability, and so tells more on few pictures than counts of right answers. Without a champion the candidate becomes
+it. A candidate that was trained on another split is refused, since it may have seen these pictures; one whose run has
+no evaluation is always refused. Test metrics are shown for information only.
 
 Reads   data/split/val, MLflow
 Writes  the alias `champion` in MLflow
@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from darkroom.commands.promote.validation import Validated, validate
 from darkroom.core.errors import UserError
 from darkroom.core.metric_table import Estimate
-from darkroom.core.paths import SPLIT
+from darkroom.core.model_spec import SPEC, verified_sha256
+from darkroom.core.paths import MODELS, SPLIT
 from darkroom.evaluate.statistics import SIGNIFICANT, Paired, mean_difference
 from darkroom.images.folders import listed
 from darkroom.tracking import registry, tags
@@ -32,6 +33,8 @@ def main(name: str, anyway: bool) -> None:
     """Compare champion and candidate, and move the alias."""
     import mlflow
 
+    if (MODELS / SPEC).exists():
+        verified_sha256()  # a damaged project's pictures and figures are no base for the decision
     connect()
     candidate, champion = (registry.version_by_alias(name, alias) for alias in (registry.CANDIDATE, registry.CHAMPION))
     if candidate is None:
@@ -39,6 +42,11 @@ def main(name: str, anyway: bool) -> None:
     if champion and champion.version == candidate.version:
         print(f"promote: version {candidate.version} of {name} is both candidate and champion already")
         return
+    if not registry.has_evaluation(registry.evaluation_run_of(registry.get_run(str(candidate.run_id)))):
+        raise UserError(
+            f"version {candidate.version} of {name} has no evaluation in MLflow, so nobody could tell how good it is: "
+            "`dvc repro` and `python -m darkroom track`, where it was trained, add one."
+        )
     try:
         objection = compare(champion, candidate)
     except UserError as error:

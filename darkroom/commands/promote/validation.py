@@ -1,25 +1,28 @@
 """A registered model on the validation pictures, and its test metrics from MLflow."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from darkroom.core import runtime
 from darkroom.core.errors import UserError
 from darkroom.core.metric_table import Estimate
+from darkroom.core.paths import EXPORTS, MODELS
 from darkroom.core.terminal import progress
 from darkroom.evaluate import statistics
 from darkroom.images.folders import Picture
+from darkroom.inference import formats
+from darkroom.inference.predictor import classify
+from darkroom.models.classifier import Classifier
 from darkroom.tracking import registry, tags, training_record
-from darkroom.tracking.store import one_line
+from darkroom.tracking.store import download
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
-
-BATCH = 256  # pictures in a table for MLflow
 
 
 @dataclass(frozen=True)
@@ -55,40 +58,53 @@ class Validated:
 
 
 def validate(version: "ModelVersion", title: str, pictures: Sequence[Picture]) -> Validated:
-    """Load a version as MLflow serves it, and classify pictures.
+    """Download a version's files and classify pictures; none of the code that comes with them is run.
 
     Raises:
         UserError: it cannot be loaded, is not a Darkroom model, or lacks classes of the pictures.
     """
-    import mlflow
-    import pandas as pd
-
-    batches = [pictures[start : start + BATCH] for start in range(0, len(pictures), BATCH)]
-    rows: list[dict[str, float]] = []  # class to probability, for each picture
+    name = f"version {version.version} of {version.name}"
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model = mlflow.pyfunc.load_model(f"models:/{version.name}/{version.version}")
-            for batch in progress(batches, len(pictures), f"version {version.version}", step=BATCH):
-                images = pd.DataFrame({"image": [picture.path.read_bytes() for picture in batch]})
-                rows += list(model.predict(images)["probabilities"])
-    except Exception as error:  # whatever a store on a network, or a model of another kind, may raise
-        raise UserError(
-            f"version {version.version} of {version.name} cannot be evaluated ({one_line(error)})."
-        ) from None
-    classes = list(rows[0])
+        exported = load(download(f"models:/{version.name}/{version.version}") / "artifacts")
+    except UserError as error:
+        raise UserError(f"{name} cannot be evaluated: {error}") from None
+    classes = exported.classes
     if unknown := sorted({picture.label for picture in pictures} - set(classes)):
-        raise UserError(
-            f"version {version.version} of {version.name} has the classes {', '.join(classes)}, but there are pictures "
-            f"of {', '.join(unknown)}."
-        )
-    labelled = list(zip(rows, (picture.label for picture in pictures), strict=True))
+        raise UserError(f"{name} has the classes {', '.join(classes)}, but there are pictures of {', '.join(unknown)}.")
+    results = progress(classify(exported, [picture.path for picture in pictures]), len(pictures), name)
+    rows = [result for _, result in results]
+    for picture, row in zip(pictures, rows, strict=True):
+        if isinstance(row, UserError):
+            raise UserError(f"{name} cannot be evaluated: {picture.path}: {row}.")
+    probabilities = np.array(rows).astype(float)
+    labels = np.array([classes.index(picture.label) for picture in pictures])
     run = registry.get_run(str(version.run_id))
     return Validated(
         title,
         registry.evaluation_run_of(run),
         registry.training_run_of(run).data.tags.get(tags.SPLIT_MD5),
         classes,
-        np.array([max(row, key=row.__getitem__) == label for row, label in labelled]),
-        statistics.log_losses(np.array([row[label] for row, label in labelled])),
+        probabilities.argmax(axis=1) == labels,
+        statistics.log_losses(probabilities[np.arange(len(labels)), labels]),
     )
+
+
+def load(folder: Path) -> formats.Exported:
+    """The model in the files that Darkroom logged: the export, or the model itself if opening that might run code.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not folder.is_dir():
+        raise UserError("it was not logged by Darkroom.")
+    try:
+        return formats.load(formats.locate(folder / EXPORTS))
+    except formats.UntrustedError:
+        pass
+    try:
+        runtime.prepare(0)
+        model = Classifier.load(folder / MODELS)
+        whole = model.whole()
+    except Exception as error:  # Keras' readers raise all kinds of errors
+        raise UserError(f"its model cannot be loaded ({' '.join(str(error).split())[:200]}).") from None
+    return formats.Exported(list(model.spec.classes), lambda pixels: whole(pixels, training=False).numpy())

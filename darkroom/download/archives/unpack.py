@@ -1,12 +1,12 @@
 """Unpacking of an archive, and of the archives in it."""
 
 import contextlib
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from darkroom.core.errors import UserError, environment_sentence
+from darkroom.core.folders import walk
 from darkroom.download.archives import refusals, seven_zip, tars, zips
 from darkroom.download.archives.kinds import is_archive_among_files, kind, stem
 from darkroom.download.archives.members import Budget, Limits, Unpacking
@@ -108,7 +108,7 @@ def inner_archives(folder: Path) -> list[Path]:
 
 def visible_files(folder: Path) -> Iterator[Path]:
     """The files in a folder without clutter; one after the other, since there may be many."""
-    for around, folders, files in os.walk(folder):
+    for around, folders, files in walk(folder):
         folders[:] = sorted(name for name in folders if not is_clutter(name))
         yield from (Path(around, name) for name in sorted(files) if not is_clutter(name))
 

@@ -3,9 +3,9 @@
 import importlib
 import pkgutil
 
-from darkroom.inference.formats.base import FORMATS, Exported, Format, load, locate, quickest
+from darkroom.inference.formats.base import FORMATS, TRUST, Exported, Format, UntrustedError, load, locate, quickest
 
-__all__ = ["FORMATS", "Exported", "Format", "load", "locate", "quickest"]
+__all__ = ["FORMATS", "TRUST", "Exported", "Format", "UntrustedError", "load", "locate", "quickest"]
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")

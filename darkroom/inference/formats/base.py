@@ -12,13 +12,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from darkroom.core.errors import UserError
+from darkroom.core.paths import EXPORTS
+from darkroom.inference import digests
 
 if TYPE_CHECKING:
     import keras
 
 PIXELS, PROBABILITIES = "pixels", "probabilities"  # the input and the output of every format
 CLASSES = "classes.json"  # the class names, in formats that hold files
+# The argument of commands that load exports.
+TRUST = {"action": "store_true", "help": "open a model that could run any program on this machine"}
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip file can hold
+
+
+class UntrustedError(UserError):
+    """An export of somebody else that might run any program."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,7 @@ class Format:
         marker: for a format that is a folder, a file by which it is recognised; others are recognised by their suffix.
         gate: how closely it must agree with Keras.
         unlimited: whether it can hold more than 2 GiB of weights.
+        danger: what opening an export of somebody else might do, or None if it is only data.
     """
 
     name: str
@@ -94,6 +103,7 @@ class Format:
     marker: str = ""
     gate: Gate = EXACT
     unlimited: bool = False
+    danger: Callable[[Path], str | None] = lambda _: None
 
     def recognises(self, path: Path) -> bool:
         """Whether a path looks like an export in this format."""
@@ -136,11 +146,16 @@ def locate(path: Path) -> Path:
     return path / quickest(path).file if path.is_dir() and not is_export else path
 
 
-def load(path: Path) -> Exported:
+def load(path: Path, trust: bool = False) -> Exported:
     """Load an export; its format is recognised by its suffix or, for a folder, by its content.
 
+    Args:
+        path: the export.
+        trust: whether to open an export of somebody else that might do anything.
+
     Raises:
-        UserError: the export is missing, damaged, or was not made by Darkroom.
+        UntrustedError: the export might do anything and is not trusted.
+        UserError: it is missing, damaged, differs from its digest, or was not made by Darkroom.
     """
     if not path.exists():
         raise UserError(f"there is no model at {path}: run `dvc repro`, which makes exports.")
@@ -148,15 +163,32 @@ def load(path: Path) -> Exported:
     if matching is None:
         files = ", ".join(registered.file for registered in FORMATS.values())
         raise UserError(f"{path} is not a model exported by Darkroom: it should be one of {files}.")
+    vouched = digests.verify(path)
+    own = vouched and path.resolve().parent == EXPORTS.resolve()
     try:
+        if not trust and not own and (danger := matching.danger(path)):
+            raise UntrustedError(
+                f"{path} was not exported by this project (by {EXPORTS / digests.SUMS}), and {danger}: add --trust "
+                "only if you trust whoever made it and whoever could change it since, or use an ONNX or LiteRT export."
+            )
         exported = matching.load(path)
+        check_classes(exported.classes)
         width = exported.probabilities(np.zeros((1, 8, 8, 3), np.uint8)).shape[1]
         if width != len(exported.classes):
             raise ValueError(f"{width} probabilities, but {len(exported.classes)} class names")
+    except UntrustedError:
+        raise
     except Exception as error:  # each library has its own errors for damaged files
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(f"{path} is damaged or not a model exported by Darkroom ({reason}).") from None
     return exported
+
+
+def check_classes(classes: object) -> None:
+    """Raise a ValueError unless class names from a file are a list of texts that can be written."""
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise ValueError("its class names are not a list of texts")
+    "".join(classes).encode()
 
 
 def import_tensorflow() -> None:

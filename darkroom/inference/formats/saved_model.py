@@ -30,6 +30,11 @@ def load(path: Path) -> Exported:
     return Exported(classes, lambda pixels: model(tf.constant(pixels)).numpy())
 
 
+def danger(_: Path) -> str:
+    """What the operations of TensorFlow's graphs can do."""
+    return "a SavedModel can read, write and replace your files as soon as it is opened"
+
+
 def write(conversion: Conversion, target: Path) -> None:
     """Write a SavedModel with protobuf's deterministic byte order, and without its random fingerprint."""
     import tensorflow as tf
@@ -63,5 +68,15 @@ def write(conversion: Conversion, target: Path) -> None:
 
 
 register(
-    Format("saved_model", "saved_model", load, write, packages=("tensorflow",), order=2, preference=3, marker=GRAPH)
+    Format(
+        "saved_model",
+        "saved_model",
+        load,
+        write,
+        packages=("tensorflow",),
+        order=2,
+        preference=3,
+        marker=GRAPH,
+        danger=danger,
+    )
 )

@@ -36,6 +36,8 @@ def build(settings: dict[str, Any], classes: int, precision: str = "float32") ->
     from darkroom.models.networks.base import Grey
 
     name, (height, width) = settings["name"], settings["image_size"]
+    if name not in names():  # a model's specification may come from anywhere
+        raise UserError(f"there is no network {name}: choose one of {', '.join(names())}.")
     network = importlib.import_module(f"{__name__}.{name}")
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)

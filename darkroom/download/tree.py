@@ -90,6 +90,8 @@ def looks_like_picture(file: Path) -> bool:
     if file.suffix.lower() in SUFFIXES:
         return True
     try:
+        if not file.is_file():  # to open a pipe blocks
+            return False
         with file.open("rb") as stream:
             return format_of(stream.read(START)) not in (None, "BMP", "PPM")  # many texts start with BM or P1
     except OSError:

@@ -1,12 +1,17 @@
 """Names of classes and files that would act on a terminal, a table or a page: they are read, and break nothing."""
 
+import os
+
 import pytest
 
 from darkroom.core.errors import UserError
 from darkroom.core.files import read_csv, write_csv
+from darkroom.download.params import Params
+from darkroom.download.sources import csv
 from darkroom.download.sources.base import SourceFile
+from darkroom.download.tree import read_tree
 from darkroom.download.validation import Bounds, jobs
-from tests.helpers.odd_files import photo
+from tests.helpers.odd_files import encoded, photo
 
 NAMES = ["a\rb", "c\td", "e\nf", "\x1b[2Jg", "h\u202ei", "<script>alert(1)</script>", "=1+1", "|j|", "$k$", "`l`", "_m"]
 CLEAN = ["a_b", "c_d", "e_f", "_[2Jg", "h_i", "<script>alert(1)</script>", "=1+1", "|j|", "$k$", "`l`", "_m"]
@@ -28,3 +33,15 @@ def test_two_classes_that_would_get_one_name_are_refused(tmp_path):
 def test_names_come_back_from_a_table(tmp_path):
     write_csv(tmp_path / "x.csv", ("picture", "class"), [(f"{name}.png", name) for name in NAMES])
     assert [row["class"] for row in read_csv(tmp_path / "x.csv")] == NAMES
+
+
+def test_a_pipe_among_the_files_blocks_nothing(tmp_path):
+    for label in ("cat", "dog"):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "1.png").write_bytes(encoded(photo(1), "PNG"))
+        os.mkfifo(tmp_path / label / "pipe")
+        os.mkfifo(tmp_path / label / "pipe.csv")
+    tree = read_tree(tmp_path)
+    assert tree.pictures == 2
+    with pytest.raises(UserError, match="is not a CSV file"):
+        csv.read(Params(source="csv", path=str(tmp_path)), tmp_path)

@@ -45,7 +45,7 @@ def test_hostile_names_break_no_stage(tmp_path, monkeypatch, capsys):
     card = Path("exports/MODEL_CARD.md").read_text()
     assert "<script>" not in card
     capsys.readouterr()
-    predict.main(["data/incoming"], Path("exports"), "table", 2, None)
+    predict.main(["data/incoming"], model=Path("exports"), trust=False, form="table", top=2, network=None)
     shown = capsys.readouterr().out
     assert len(shown.splitlines()) == 1 + len(CLASSES) * len(FILES)
     assert shown.replace("\n", "").isprintable()

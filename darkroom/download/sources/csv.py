@@ -43,7 +43,9 @@ def read(params: Params, scratch: Path) -> Source:
         UserError: there is no such file, no CSV file in the folder, or none of them has labels and pixels.
     """
     path = local_path(params, scratch)
-    files = [path] if path.is_file() else read_tree(path).all_files() if path.is_dir() else []
+    files = (
+        [path] if path.is_file() else list(filter(Path.is_file, read_tree(path).all_files())) if path.is_dir() else []
+    )
     files = [file for file in files if file == path or file.name.lower().endswith((".csv", ".csv.gz"))]
     if not files:
         raise UserError(f"download.path {origin(params)} is not a CSV file and holds none.")

@@ -11,14 +11,18 @@ from pathlib import Path
 
 from darkroom.augment.new_pictures import Job, make, plan, surplus
 from darkroom.augment.params import Params
+from darkroom.core.errors import UserError
 from darkroom.core.files import whole_file, whole_folder, write_csv, write_json
 from darkroom.core.params import Base
 from darkroom.core.paths import AUGMENT_REPORT, AUGMENT_SHEET, AUGMENTED, LEFT_OUT, SPLIT
+from darkroom.core.resources import require_space
 from darkroom.drawing.contact_sheets import contact_sheet, spread
 from darkroom.images.folders import labelled
 from darkroom.pipeline.script import run
 
 SHEET_ROWS, SHEET_PAIRS = 100, 5
+MOST = 10_000_000  # new pictures
+BLOCK = 4096  # bytes that a file takes on a disk at least
 
 
 def main(base: Base, params: Params) -> None:
@@ -28,6 +32,7 @@ def main(base: Base, params: Params) -> None:
     for path, label in labelled(train):
         by_class.setdefault(label, []).append(path)
     target = target_count(by_class, params)
+    require_room(by_class, target)
     with whole_folder(AUGMENTED) as folder:
         left_out = {
             label: surplus(paths, target, base.seed) if params.undersample and target else []
@@ -51,6 +56,20 @@ def target_count(by_class: Mapping[str, Sequence[Path]], params: Params) -> int:
     if params.target == "max":
         return max(map(len, by_class.values()))
     return 0 if params.target == "none" else int(params.target)
+
+
+def require_room(by_class: Mapping[str, Sequence[Path]], target: int) -> None:
+    """Check that all new pictures can be stored, before the first is made.
+
+    Raises:
+        UserError: they are more than `MOST`, or need more space than is free.
+    """
+    count = sum(max(0, target - len(paths)) for paths in by_class.values())
+    if count > MOST:
+        raise UserError(f"augment.target {target:,} makes {count:,} new pictures, but {MOST:,} is the most: lower it.")
+    sizes = [path.stat().st_size for paths in by_class.values() for path in spread(paths, SHEET_ROWS)]
+    needed = count * max(BLOCK, sum(sizes) / len(sizes))
+    require_space(AUGMENTED, needed, f"augment.target {target:,}: {count:,} new pictures", "lower it, or free some")
 
 
 def draw_sheet(jobs: Mapping[str, Sequence[Job]]) -> None:

@@ -1,6 +1,7 @@
 """Measure the model on the test split, every metric with its uncertainty, and show where and why it is wrong.
 
-Reads   models, data/features, data/split, data/augmented, reports/groups.csv, reports/history.csv
+Reads   models, data/features, data/split, data/augmented, reports/augment.json, reports/groups.csv,
+        reports/history.csv, reports/train.json
 Writes  reports/metrics.json, reports/per_class.csv, reports/predictions.csv, reports/label_issues.csv, reports/roc.csv,
         reports/precision_recall.csv, reports/reliability.csv, reports/plots/*.png, reports/report.html
 Params  base.seed, evaluate
@@ -11,10 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from darkroom.core import paths, runtime, seeds
-from darkroom.core.files import read_csv, whole_folder, write_json
+from darkroom.core import paths, reports, runtime, seeds
+from darkroom.core.files import whole_folder, write_json
 from darkroom.core.metric_table import BY_KEY, HIGH, LOW, UNCALIBRATED, Estimate
-from darkroom.core.model_spec import ModelSpec, model_sha256
+from darkroom.core.model_spec import ModelSpec, verified_sha256
 from darkroom.core.params import Base
 from darkroom.evaluate.params import Params
 from darkroom.images.folders import PARTS
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 def main(base: Base, params: Params) -> None:
     """Evaluate the model, and add the results to its run."""
     started = time.monotonic()
+    sha256 = verified_sha256()
+    reports.history()  # a damaged one is named before the work
     runtime.prepare(base.seed)
     from darkroom.evaluate import label_noise
     from darkroom.evaluate.predictions import predict
@@ -38,7 +41,7 @@ def main(base: Base, params: Params) -> None:
     model = Classifier.load(paths.MODELS)
     predictions = {part: predict(model, part) for part in PARTS}
     issues = label_noise.find_issues(model, base.seed) if params.label_issues else None
-    metrics = evaluate(model, model_sha256(paths.MODELS), predictions, issues, params, base.seed)
+    metrics = evaluate(model, sha256, predictions, issues, params, base.seed)
     failures.best_effort(lambda: pipeline_log.log_evaluation(time.monotonic() - started))
     print(f"evaluate: accuracy {Estimate.of(metrics, 'accuracy').text()}; {paths.REPORT}")
 
@@ -128,7 +131,7 @@ def plot(spec: ModelSpec, test: "Predictions", results: "Tables", folder: Path) 
     plots.confusion(test.labels, test.predicted, spec.classes, folder)
     plots.per_class(results.scores, folder / "per_class.png")
     plots.reliability(results.bins, folder / "reliability.png")
-    plots.curves(read_csv(paths.HISTORY), spec.epoch, folder / "curves.png")
+    plots.curves(reports.history(), spec.epoch, folder / "curves.png")
     if results.roc:
         plots.roc(results.roc, folder / "roc.png")
         plots.precision_recall(results.precision_recall, folder / "precision_recall.png")

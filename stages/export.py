@@ -9,14 +9,26 @@ Params  base.seed, export
 import time
 from pathlib import Path
 
-from darkroom.core import runtime, seeds
-from darkroom.core.files import read_csv, whole_folder, write_json, write_text
-from darkroom.core.model_spec import model_sha256
+from darkroom.core import outputs, reports, runtime, seeds
+from darkroom.core.errors import UserError
+from darkroom.core.files import whole_folder, write_json, write_text
+from darkroom.core.model_spec import verified_sha256
 from darkroom.core.params import Base
-from darkroom.core.paths import EXPORT_REPORT, EXPORTED_CLASSES, EXPORTS, MODEL_CARD, MODELS, PREDICTIONS
+from darkroom.core.paths import (
+    EXPORT_REPORT,
+    EXPORTED_CLASSES,
+    EXPORTS,
+    METRICS,
+    MODEL_CARD,
+    MODELS,
+    PREDICTIONS,
+    SPLIT,
+    SPLIT_REPORT,
+)
 from darkroom.core.terminal import progress
 from darkroom.export import parity
 from darkroom.export.params import Params
+from darkroom.images.folders import PARTS, labelled
 from darkroom.inference import digests, formats
 from darkroom.inference.formats import FORMATS
 from darkroom.models.classifier import Classifier
@@ -27,32 +39,54 @@ from darkroom.tracking import failures, pipeline_log
 def main(base: Base, params: Params) -> None:
     """Write every format, compare it with Keras, write the model card, and add everything to the model's run."""
     started = time.monotonic()
+    sha256 = verified_sha256()
+    if reports.metrics()["model_sha256"] != sha256:
+        raise UserError(f"{METRICS} belongs to another model than {MODELS}: run `dvc repro evaluate`.")
+    for read in (reports.dataset, reports.split, reports.augmentation, reports.training, reports.per_class):
+        read()  # a damaged one is named before the work
+    check_pictures()
+    rows = sample(reports.predictions(), params.check_pictures, base.seed)
     runtime.prepare(base.seed)
     from darkroom.export import conversion, model_card
 
     model = Classifier.load(MODELS)
     whole, classes = model.whole(), list(model.spec.classes)
     conversion.refuse_too_large(params.formats, whole, f"this model (head {model.spec.head_type})")
-    rows = sample(read_csv(PREDICTIONS), params.check_pictures, base.seed)
     with whole_folder(EXPORTS) as folder:
         writer = conversion.Conversion(whole, classes)
         names = progress(params.formats, len(params.formats), "writing", "formats")
         files = {name: writer.write(FORMATS[name], folder) for name in names}
         exported = {name: formats.load(path, trust=True) for name, path in files.items()}
         comparisons = parity.compare(exported, whole, rows, model.spec.head_type)
-        reports = {name: {**comparisons[name].report, "bytes": size(path)} for name, path in files.items()}
+        results = {name: {**comparisons[name].report, "bytes": size(path)} for name, path in files.items()}
         write_json(folder / EXPORTED_CLASSES.name, classes)
-        write_text(folder / MODEL_CARD.name, model_card.render(model, reports))
+        write_text(folder / MODEL_CARD.name, model_card.render(model, results))
         digests.write(folder)
-    write_json(EXPORT_REPORT, {"model_sha256": model_sha256(MODELS), **reports})
+    write_json(EXPORT_REPORT, {"model_sha256": sha256, **results})
     milliseconds = {name: comparison.milliseconds for name, comparison in comparisons.items()}
     failures.best_effort(lambda: pipeline_log.log_export(params.register_as, time.monotonic() - started, milliseconds))
-    for name, report in reports.items():
+    for name, report in results.items():
         print(
             f"export: {EXPORTS / FORMATS[name].file}, {report['bytes'] / 1e6:.1f} MB, {milliseconds[name]:.1f} ms a "
             f"picture; on {report['pictures']} test pictures {report['same_label']:.1%} of Keras' labels, "
             f"probabilities within {comparisons[name].difference:.0e}"
         )
+
+
+def check_pictures() -> None:
+    """Check that the tables list the pictures in data/split with their classes.
+
+    Raises:
+        UserError: one does not.
+    """
+    for table, path, parts, columns in (
+        (reports.split(), SPLIT_REPORT, PARTS, ("picture", "class")),
+        (reports.predictions(), PREDICTIONS, PARTS[-1:], ("path", "label")),
+    ):
+        pictures = {picture.path: picture.label for part in parts for picture in labelled(SPLIT / part)}
+        rows = [[row[column] for column in columns] for row in table]
+        if pictures != {SPLIT / name.removeprefix(f"{SPLIT}/"): label for name, label in rows}:
+            raise outputs.damaged(path, f"it does not list the {len(pictures):,} pictures in {SPLIT}")
 
 
 def sample(predictions: list[dict[str, str]], count: int, seed: int) -> list[dict[str, str]]:

@@ -1,6 +1,6 @@
 """Run every picture once through a frozen, pretrained network and save the outputs of selected layers.
 
-Reads   data/split, data/augmented, data/weights
+Reads   data/split, data/augmented, reports/augment.json, data/weights
 Writes  data/features/: {train,val,test}.csv (sha256, path, label of each row), {train,val,test}.<layer>.npy,
         backbone.weights.h5 (of the whole network); reports/extract.json
 Params  base.seed, extract
@@ -19,8 +19,9 @@ from darkroom.core.model_spec import BACKBONE, BackboneSpec
 from darkroom.core.params import Base
 from darkroom.core.paths import EXTRACT_REPORT, FEATURES
 from darkroom.core.terminal import progress
+from darkroom.core.weights_file import save_weights
 from darkroom.extract.feature_cache import FeatureCache
-from darkroom.extract.forward import BATCH, features
+from darkroom.extract.forward import BATCH, features, require_room
 from darkroom.extract.params import Params
 from darkroom.images.folders import PARTS, listed
 from darkroom.pipeline.script import run
@@ -66,10 +67,12 @@ def extract(params: Params, seed: int, folder: Path) -> BackboneSpec:
         keras=keras.__version__,
         tensorflow=tf.__version__,
     )
+    count = sum(int(model.output[layer].shape[1]) for layer in params.layers)
     cache = FeatureCache(cache_key(spec))
     rows = {part: [(sha256(path), path, label) for path, label in listed(part)] for part in PARTS}
     paths = {digest: path for part in PARTS for digest, path, _ in rows[part]}
     missing = cache.missing([digest for part in PARTS for digest, _, _ in rows[part]])
+    require_room(backbone, params, len(missing), sum(map(len, rows.values())), count)
     forward = features(model, [paths[digest] for digest in missing], size, precision)
     batches = progress(forward, len(missing), "extract", step=BATCH)
     for start in range(0, len(missing), CHUNK):
@@ -80,8 +83,8 @@ def extract(params: Params, seed: int, folder: Path) -> BackboneSpec:
         write_csv(folder / f"{part}.csv", ("sha256", "path", "label"), rows[part])
         for layer in params.layers:
             cache.write([digest for digest, _, _ in rows[part]], layer, folder / f"{part}.{layer}.npy")
-    backbone.save_weights(folder / BACKBONE)
-    return spec.model_copy(update={"features": sum(int(model.output[layer].shape[1]) for layer in params.layers)})
+    save_weights(backbone, folder / BACKBONE)
+    return spec.model_copy(update={"features": count})
 
 
 def cache_key(spec: BackboneSpec) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from darkroom.core import outputs
 from darkroom.core.errors import UserError
 from darkroom.core.files import link_or_copy, read_csv, whole_folder, write_csv, write_json
 from darkroom.core.params import Base
@@ -32,7 +33,10 @@ class Result(NamedTuple):
 
 def main(base: Base, params: Params) -> None:
     """Split, check, link, and list the part of each picture."""
-    rows = {row["picture"]: row for row in read_csv(GROUPS)}
+    table = read_csv(GROUPS, ("picture", "hash", "group", "source_group"))
+    rows = {row["picture"]: row for row in table}
+    if len(rows) < len(table):
+        raise outputs.damaged(GROUPS, "it lists a picture twice")
     assignment, left_out, groups = split(RAW, rows, params, base.seed)
     classes = class_counts(assignment)
     if len(left_out) > len(assignment):
@@ -44,9 +48,9 @@ def main(base: Base, params: Params) -> None:
     with whole_folder(SPLIT) as folder:
         for name, part in assignment.items():
             link_or_copy(RAW / name, folder / _placed(name, part))
-    table = [(_placed(name, part), _label(name), part) for name, part in assignment.items()]
-    table.sort(key=lambda row: (PARTS.index(row[2]), row[0]))
-    write_csv(SPLIT_REPORT, ("picture", "class", "split"), table)
+    listing = [(_placed(name, part), _label(name), part) for name, part in assignment.items()]
+    listing.sort(key=lambda row: (PARTS.index(row[2]), row[0]))
+    write_csv(SPLIT_REPORT, ("picture", "class", "split"), listing)
     reasons = [{"picture": name, "because_of": held_out} for name, held_out in sorted(left_out.items())]
     report = {"method": params.method, "classes": classes, "groups": len(groups), "left_out": reasons}
     write_json(SPLIT_SUMMARY, report)
@@ -69,6 +73,8 @@ def split(raw: Path, rows: Mapping[str, Mapping[str, str]], params: Params, seed
     """
     start = len(raw.as_posix()) + 1
     names = [path.as_posix()[start:] for part in PARTS if (raw / part).is_dir() for path, _ in labelled(raw / part)]
+    if differing := sorted(rows.keys() ^ set(names)):
+        raise outputs.damaged(GROUPS, f"{differing[0]} is only in it or only in {RAW}")
     official = [part for part in PARTS[1:] if (raw / part).is_dir()]
     if params.method == "kfold" and "val" in official:
         raise UserError("split.method kfold makes val itself, but the pictures come with an official val: use ratio.")

@@ -2,7 +2,8 @@
 network from scratch; keep one epoch, and calibrate the model on validation. A killed training resumes after its last
 complete epoch.
 
-Reads   data/features, reports/extract.json; data/split and data/augmented where pixels are trained on
+Reads   data/features, data/split, data/augmented (their pixels only where they are trained on), reports/extract.json,
+        reports/augment.json
 Writes  models/ (see darkroom/core/model_spec.py), reports/history.csv (a row for each epoch, or for each value of a
         classical head's knob), reports/train.json, reports/model.txt (a table of the trained layers);
         outside the outputs: the training state in .cache/training, and TensorBoard's logs/ if enabled
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
 def main(base: Base, params: Params) -> None:
     """Train within one MLflow run, and write the model."""
-    backbone = BackboneSpec.model_validate_json(EXTRACT_REPORT.read_bytes())
+    backbone = BackboneSpec.load(EXTRACT_REPORT)
     if backbone.name is None and params.mode != "scratch":
         raise UserError(f"train.mode {params.mode} needs a network, but extract.backbone is null: name one there.")
     live = live_run.LiveRun()

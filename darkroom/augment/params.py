@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from darkroom.augment.transforms import PRESETS, Transforms
-from darkroom.core.params import OneOf, Section
+from darkroom.core.params import Count, OneOf, Section
 
 Preset = Annotated[str, OneOf(PRESETS)]
 Share = Annotated[float | None, Field(ge=0, le=1)]
@@ -42,5 +42,5 @@ class Params(Changes):
     """Section `augment` of params.yaml."""
 
     preset: Preset = "tutorial"
-    target: Literal["max", "none"] | Annotated[int, Field(ge=1)] = "max"
+    target: Literal["max", "none"] | Count = "max"
     undersample: bool = False

@@ -63,9 +63,7 @@ class Layers(NamedTuple):
 
 def main() -> None:
     """Measure, and print the recommendation with the command that carries it out."""
-    if not EXTRACT_REPORT.exists():
-        raise UserError(f"there is no {EXTRACT_REPORT} yet: run `dvc repro extract`.")
-    backbone = BackboneSpec.model_validate_json(EXTRACT_REPORT.read_bytes())
+    backbone = BackboneSpec.load(EXTRACT_REPORT)
     if backbone.name is None:
         raise UserError("advice needs features, but extract.backbone is null: set it to a network.")
     train, val = (Features(FEATURES, part, backbone.layers) for part in ("train", "val"))

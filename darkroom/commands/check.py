@@ -1,9 +1,10 @@
-"""Check params.yaml, and that DVC can hash the pictures.
+"""Check params.yaml, and that DVC can run and hash the pictures.
 
-What would stop DVC with an error that names no file, such as a name that is not UTF-8, is named here with the remedy. A
-dvc.lock that a kill has cut off is put back.
+What would stop DVC with an error that names no remedy is named here with it, such as a name that is not UTF-8, or a
+folder in no git repository. Locks and files of DVC's own that a killed process left, or that are damaged, are cleared.
 
-Reads   params.yaml, dvc.lock, the names of the files in download.path and data/incoming
+Reads   params.yaml, the names of the files in download.path and data/incoming
+Writes  .dvc/tmp, if something has to be cleared there
 """
 
 from pathlib import Path
@@ -11,12 +12,12 @@ from pathlib import Path
 from darkroom.core.errors import UserError
 from darkroom.core.paths import INCOMING
 from darkroom.download.tracked import check_hashable, check_tracked
-from darkroom.pipeline import lock_file, params
+from darkroom.pipeline import dvc_state, params
 
 
 def main() -> None:
-    """Check; silent if all is well."""
-    lock_file.restore()
+    """Check and repair; silent if all is well."""
+    dvc_state.repair()
     path = Path(params.current().download.path)
     if not path.exists():
         raise UserError(f"download.path {path} does not exist: put pictures there, or change it in params.yaml.")

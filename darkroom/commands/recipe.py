@@ -8,21 +8,15 @@ Reads   recipes/NAME.yaml, params.yaml
 Writes  params.yaml (only the values that change), and what `dvc exp run` writes
 """
 
-import json
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import psutil
-
 from darkroom.core.errors import UserError
-from darkroom.pipeline import lock_file, recipes
+from darkroom.pipeline import dvc_state, recipes
+from darkroom.pipeline.git import git
 from darkroom.tracking import run_text
-
-LOCKS = Path(".dvc/tmp/rwlock")  # where DVC records which process writes which path
 
 
 def main(name: str | None, settings: Sequence[str], experiment: str | None) -> None:
@@ -43,39 +37,30 @@ def prepare(experiment: str) -> None:
     Raises:
         UserError: it cannot; DVC's own message would be less clear, or come too late.
     """
-    lock_file.restore()
-    commit = _git("rev-parse", "--verify", "HEAD")
+    commit = git("rev-parse", "--verify", "HEAD")
     if not commit:
         raise UserError("an experiment needs a git commit to start from: run git init, git add -A, git commit.")
-    if not _git("-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT"):
+    if not git("-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT"):
         raise UserError(
             "an experiment is saved as a git commit, but git has no author: run git config user.name NAME and "
             "git config user.email ADDRESS."
         )
     ref = f"refs/exps/{commit[:2]}/{commit[2:]}/{experiment}"
-    if "/" in experiment or not _git("check-ref-format", "--print", ref):
+    if "/" in experiment or not git("check-ref-format", "--print", ref):
         raise UserError(f"{experiment!r} cannot be the name of an experiment: use letters, digits, dots, - and _.")
-    if _git("rev-parse", "--verify", ref):
+    if git("rev-parse", "--verify", ref):
         raise UserError(
             f"experiment {experiment} exists already: remove it with dvc exp remove {experiment}, or choose another "
             "name with EXP=NAME (--exp NAME without make)."
         )
     # DVC refuses a second `dvc exp run`, but the attempt makes the first one fail at its end.
-    writing = json.loads(LOCKS.read_text() or "{}").get("write", {}) if LOCKS.exists() else {}
-    pids = {process["pid"] for process in writing.values()}
-    for process in psutil.process_iter(["cmdline"]):
-        if process.pid in pids and "dvc" in " ".join(process.info["cmdline"] or ()):
-            raise UserError(f"DVC is running in this folder (process {process.pid}): wait for it to end, or stop it.")
+    if pid := dvc_state.writer():
+        raise UserError(f"DVC is running in this folder (process {pid}): wait for it to end, or stop it.")
+    dvc_state.repair()
     # A killed `dvc exp run` leaves git on the same commit, but on no branch.
-    killed = _git("rev-parse", "--verify", "refs/exps/exec/EXEC_BASELINE") and not _git("symbolic-ref", "-q", "HEAD")
-    if killed and _git("rev-parse", "--verify", "@{-1}") == commit:
-        _git("switch", "-q", "-")
-
-
-def _git(*arguments: str) -> str:
-    """Return what git prints, or nothing if it fails."""
-    result = subprocess.run(("git", *arguments), capture_output=True, text=True, check=False)
-    return "" if result.returncode else result.stdout.strip()
+    killed = git("rev-parse", "--verify", "refs/exps/exec/EXEC_BASELINE") and not git("symbolic-ref", "-q", "HEAD")
+    if killed and git("rev-parse", "--verify", "@{-1}") == commit:
+        git("switch", "-q", "-")
 
 
 ARGUMENTS: dict[str, dict[str, Any]] = {

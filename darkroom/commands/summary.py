@@ -3,9 +3,9 @@
 Reads   reports/metrics.json, reports/dataset.json, the file names in exports, MLflow's address and experiment
 """
 
-import json
 from typing import Any
 
+from darkroom.core import reports
 from darkroom.core.errors import UserError
 from darkroom.core.metric_table import Estimate
 from darkroom.core.paths import DATASET_REPORT, EXPORTS, METRICS, REPORT
@@ -32,7 +32,7 @@ def summary() -> str:
         raise UserError(f"there is no {METRICS} yet: run `dvc repro`.")
     exported = [kind.file for kind in FORMATS.values() if (EXPORTS / kind.file).exists()]
     lines = {
-        "Test accuracy": accuracy(json.loads(METRICS.read_text())),
+        "Test accuracy": accuracy(reports.metrics()),
         "Report": str(REPORT),
         "Exported model": f"{EXPORTS}: {', '.join(exported)}",
         "Predict": ".venv/bin/python -m darkroom predict PATH",
@@ -49,7 +49,7 @@ def accuracy(metrics: dict[str, Any]) -> str:
     if "n_test" in metrics:
         size = f"on {metrics['n_test']:,} pictures"
         if DATASET_REPORT.exists():
-            size += f" of {len(json.loads(DATASET_REPORT.read_text())['classes'])} classes"
+            size += f" of {len(reports.dataset()['classes'])} classes"
         parts.append(size)
     return ", ".join(parts)
 

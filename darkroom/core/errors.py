@@ -3,11 +3,13 @@
 import errno
 import os
 import re
+import shutil
+import tempfile
 from pathlib import Path
 
 # For each error that is not the program's but of the machine or account that it runs on: the cause and its remedy.
 SENTENCES = {
-    errno.ENOSPC: "there is no space left on the disk{of_folder}: free some, or use a larger disk.",
+    errno.ENOSPC: "there is no space left on the disk{of_folder} ({free} free): free some, or use a larger disk.",
     errno.EDQUOT: "your quota on the disk{of_folder} is used up: free some space, or ask for more.",
     errno.EROFS: "the disk{of_folder} can only be read: use another, or mount it for writing.",
     errno.EIO: "the disk{of_folder} does not work (input/output error): check it and its connection.",
@@ -23,6 +25,7 @@ NEED_FILE = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EFBIG}  # the 
 OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 # Libraries that know the cause, but only say it in words: numpy, SQLite, TensorFlow, HDF5, urllib3.
 WORDS = {
+    r"OOM when allocating|std::bad_alloc|[Oo]ut of memory|[Cc]annot allocate memory|Unable to allocate": errno.ENOMEM,
     r"^\d+ requested and \d+ written$|database or disk is full|No space left on device": errno.ENOSPC,
     r"Disk quota exceeded": errno.EDQUOT,
     r"Too many open files": errno.EMFILE,
@@ -55,9 +58,34 @@ def environment_sentence(error: BaseException, file: str | None = None) -> str |
     # What is named `.partial` is ours, and gone when the user looks.
     ours = next((place for place, part in enumerate(parts) if part.endswith(".partial")), None)
     folder = str(Path(*parts[: len(parts) - 1 if ours is None else ours]))
+    if file is None and code == errno.ENOSPC:
+        folder = str(min((Path.cwd(), Path(tempfile.gettempdir())), key=free_space))  # most likely
+    if code == errno.ENOSPC and (state := os.statvfs(_existing(Path(folder)))).f_files and not state.f_favail:
+        return f"no more files can be made on the disk that holds {folder} (its inodes are used up): delete some."
     return SENTENCES[code].format(
-        of_folder=f" that holds {folder}" if file else "", file=file if ours is None else folder, name=name
+        of_folder=f" that holds {folder}" if file or code == errno.ENOSPC else "",
+        file=file if ours is None else folder,
+        name=name,
+        free=size(free_space(Path(folder))) if code == errno.ENOSPC else "",
     )
+
+
+def free_space(folder: Path) -> int:
+    """Bytes that may be written to the disk of a folder, or of the nearest one around it that exists."""
+    return shutil.disk_usage(_existing(folder)).free
+
+
+def _existing(folder: Path) -> Path:
+    return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+
+
+def size(count: float) -> str:
+    """A number of bytes for people, in decimal units."""
+    units = iter(("bytes", "kB", "MB", "GB", "TB"))
+    unit = next(units)
+    while count >= 1000 and unit != "TB":
+        count, unit = count / 1000, next(units)
+    return f"{count:,.0f} {unit}" if unit == "bytes" or count >= 100 else f"{count:,.1f} {unit}"
 
 
 def is_of_the_machine(error: BaseException) -> bool:

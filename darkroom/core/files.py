@@ -1,17 +1,19 @@
-"""Files: atomic writing, CSV tables, links, natural sorting."""
+"""Files: atomic writing, JSON, CSV tables, links, natural sorting."""
 
 import contextlib
 import csv
-import errno
+import io
 import json
 import os
 import re
 import shutil
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from darkroom.core.errors import UserError
+from darkroom.core import outputs
+from darkroom.core.folders import check_removable
 
 
 @contextlib.contextmanager
@@ -25,23 +27,24 @@ def whole_folder(target: Path) -> Iterator[Path]:
     """
     partial = target.parent / f".{target.name}.partial"
     for folder in (partial, target):
-        _check_removable(folder)
-    _remove_folder(partial)
+        check_removable(folder)
+    remove(partial)
     partial.mkdir(parents=True)
-    yield partial
-    _remove_folder(target)
+    with naming(partial):
+        yield partial
+    remove(target)
     partial.rename(target)
 
 
-def _check_removable(folder: Path) -> None:
-    for place, _, _ in walk(folder) if folder.is_dir() else ():
-        if not os.access(place, os.R_OK | os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), place)
-
-
-def _remove_folder(folder: Path) -> None:
-    if folder.is_dir():
-        shutil.rmtree(folder)
+@contextlib.contextmanager
+def naming(target: Path) -> Iterator[None]:
+    """Give an error within the block the name of what is written, for the sentence on it: many libraries do not."""
+    try:
+        yield
+    except Exception as error:
+        if getattr(error, "filename", None) is None:
+            error.filename = str(target)  # type: ignore[attr-defined]
+        raise
 
 
 @contextlib.contextmanager
@@ -56,34 +59,58 @@ def scratch_folder(near: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Do what `os.walk` does.
-
-    Raises:
-        OSError: a folder cannot be read; `os.walk` and `Path.rglob` would leave its files out without a word.
-    """
-
-    def fail(error: OSError) -> None:
-        raise error
-
-    return os.walk(folder, onerror=fail)
-
-
-def files_below(folder: Path) -> Iterator[Path]:
-    """Yield all files below a folder, as `walk` finds them."""
-    return (Path(place, name) for place, _, names in walk(folder) for name in names)
+@contextlib.contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """Yield a path beside `target` that is renamed to `target` when the block succeeds."""
+    with partial_file(target) as partial:
+        yield partial
+        partial.replace(target)
 
 
 @contextlib.contextmanager
-def whole_file(target: Path) -> Iterator[Path]:
-    """Yield a path beside `target` that is renamed to `target` when the block succeeds.
+def partial_file(near: Path) -> Iterator[Path]:
+    """Yield a path beside `near` that the block fills and renames; if it does not, the file is deleted.
 
     Its name contains the process id, since several processes may fill a cache at the same time.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.parent / f".{target.name}.{os.getpid()}.partial"
-    yield partial
-    partial.replace(target)
+    near.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(near.parent)
+    partial = near.parent / f".{near.name}.{os.getpid()}.partial"
+    try:
+        with naming(partial):
+            yield partial
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+_cleared: set[Path] = set()
+_clearing = threading.Lock()
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Delete what `partial_file` left in a folder when its process was killed; once for each folder and process."""
+    with _clearing:
+        if folder.absolute() in _cleared:
+            return
+        _cleared.add(folder.absolute())
+        for path in folder.glob(".*.partial"):
+            pid = path.name.split(".")[-2]
+            if pid.isdecimal() and (int(pid) == os.getpid() or not _is_alive(int(pid))):
+                remove(path)
+
+
+def remove(path: Path) -> None:
+    """Delete a file, or whatever is in its place."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    import psutil
+
+    return psutil.pid_exists(pid)
 
 
 def write_text(target: Path, text: str) -> None:
@@ -97,24 +124,101 @@ def write_json(target: Path, content: Any) -> None:
     write_text(target, json.dumps(content, indent=2, ensure_ascii=False))
 
 
-def write_csv(target: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a CSV file atomically, with a header and LF line ends."""
-    with whole_file(target) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+def read_json(path: Path, **types: type) -> Any:
+    """Read what `write_json` wrote.
 
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    """Read the rows of a CSV file with a header.
+    Args:
+        path: of the file.
+        types: of values that it must have, by key; then the content is an object.
 
     Raises:
-        UserError: the file is missing.
+        UserError: the file is missing or damaged; the message names the stage that writes it.
     """
-    if not path.is_file():
-        raise UserError(f"{path} is missing: run `dvc repro`, which creates it.")
-    with path.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
+    try:
+        content = json.loads(outputs.read_text(path))
+    except (ValueError, RecursionError):
+        raise outputs.damaged(path, "it is not JSON") from None
+    if types and not isinstance(content, dict):
+        raise outputs.damaged(path, "it is not an object")
+    for key, kind in types.items():
+        if not isinstance(content.get(key), kind):
+            raise outputs.damaged(path, f"it has no valid {key}")
+    return content
+
+
+def write_csv(target: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a CSV file atomically, with a header and LF line ends; its cells are those of `csv_line`."""
+    with whole_file(target) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
+        stream.write(csv_line(header))
+        stream.writelines(map(csv_line, rows))
+
+
+def read_csv(path: Path, columns: Sequence[str] = (), numbers: Sequence[str] = ()) -> list[dict[str, str]]:
+    """Read the rows that `write_csv` wrote.
+
+    Args:
+        path: of the file.
+        columns: that it must have.
+        numbers: columns that it must have, with a number in each row.
+
+    Raises:
+        UserError: the file is missing or damaged; the message names the stage that writes it.
+    """
+    try:
+        text = outputs.read_text(path)
+        if not text.endswith("\n"):  # every line that is written does
+            raise ValueError("it is cut off")
+        return parse_csv(text, columns, numbers)
+    except ValueError as error:
+        raise outputs.damaged(path, str(error)) from None
+
+
+def parse_csv(text: str, columns: Sequence[str], numbers: Sequence[str] = ()) -> list[dict[str, str]]:
+    """The rows of a CSV file's text, as `read_csv` returns them.
+
+    Raises:
+        ValueError: says what is wrong with it.
+    """
+    try:
+        header, *lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+    except csv.Error as error:
+        raise ValueError(f"it is not a table: {error}") from None
+    if lacking := [column for column in (*columns, *numbers) if column not in header]:
+        raise ValueError(f"it has no column {lacking[0]}")
+    for row, line in enumerate(lines, start=1):
+        if len(line) != len(header):
+            raise ValueError(f"row {row} has {len(line)} of {len(header)} cells")
+    rows = [dict(zip(header, map(_original, line), strict=True)) for line in lines]
+    for place, cells in enumerate(rows, start=1):
+        if bad := [column for column in numbers if not _NUMBER.fullmatch(cells[column])]:
+            raise ValueError(f"row {place} has no number in column {bad[0]}")
+    return rows
+
+
+# A spreadsheet evaluates cells that begin with one of these, and the apostrophe tells it not to:
+# https://owasp.org/www-community/attacks/CSV_Injection
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf|nan", re.ASCII)
+
+
+def csv_line(cells: Iterable[Any]) -> str:
+    """One line of a CSV file; a text that a spreadsheet would evaluate gets an apostrophe, which `read_csv` removes.
+
+    So that nothing else is removed, a text that looks as if it had an apostrophe of ours gets another one.
+    """
+    line = io.StringIO()
+    # Only characters of the line end are quoted: with LF alone, a CR in a cell would end the line for readers.
+    csv.writer(line, lineterminator="\r\n").writerow(map(_harmless, cells))
+    return line.getvalue().removesuffix("\r\n") + "\n"
+
+
+def _harmless(cell: Any) -> Any:
+    text = str(cell) if isinstance(cell, Path) else cell
+    return f"'{text}" if isinstance(text, str) and _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def _original(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from darkroom.core.files import files_below
+from darkroom.core.folders import files_below
 
 PACKAGE = Path(__file__).parents[1]
 # These rooms cannot change an output: they check params.yaml and report to MLflow.

@@ -11,9 +11,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from darkroom.core import outputs
 from darkroom.core.errors import UserError
-from darkroom.core.files import write_json
+from darkroom.core.files import read_json, write_json
 from darkroom.core.hashing import folder_sha256
+from darkroom.core.paths import MODELS, TRAIN_REPORT
 
 SPEC = "model.json"
 CLASSES = "classes.json"
@@ -38,6 +40,18 @@ class BackboneSpec(_Frozen):
     keras: str | None = None
     tensorflow: str | None = None
     features: int | None = None  # per picture, all layers together
+
+    @classmethod
+    def load(cls, path: Path) -> "BackboneSpec":
+        """Read what `extract` wrote.
+
+        Raises:
+            UserError: it is missing or damaged.
+        """
+        try:
+            return cls.model_validate(read_json(path))
+        except ValidationError:
+            raise outputs.damaged(path, "it does not describe features") from None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -100,11 +114,11 @@ class ModelSpec(_Frozen):
         """
         path = folder / SPEC
         if not path.exists():
-            raise UserError(f"{folder} holds no model: run `dvc repro`, or `dvc pull {folder}` if it was pushed.")
+            raise no_model(folder)
         try:
             return cls.model_validate_json(path.read_bytes())
         except ValidationError:
-            raise UserError(f"{path} is not the specification of a Darkroom model: run `dvc repro`.") from None
+            raise outputs.damaged(path, "it is not the specification of a Darkroom model") from None
 
     def save(self, folder: Path) -> None:
         """Write model.json and classes.json."""
@@ -115,3 +129,22 @@ class ModelSpec(_Frozen):
 def model_sha256(folder: Path) -> str:
     """Return the identity of a trained model: the SHA-256 over all files of its folder (see `files_sha256`)."""
     return folder_sha256(folder)
+
+
+def verified_sha256() -> str:
+    """Return the identity of the model in models/ if it is the one that `train` wrote and reported.
+
+    Raises:
+        UserError: it is missing or damaged, or was changed.
+    """
+    if not (MODELS / SPEC).exists():
+        raise no_model(MODELS)
+    actual = model_sha256(MODELS)
+    if actual != read_json(TRAIN_REPORT, model_sha256=str)["model_sha256"]:
+        raise outputs.damaged(MODELS, f"it does not match model_sha256 in {TRAIN_REPORT}")
+    return actual
+
+
+def no_model(folder: Path) -> UserError:
+    """The error on a folder without a model."""
+    return UserError(f"{folder} holds no model: run `dvc repro`, or `dvc pull {folder}` if it was pushed.")

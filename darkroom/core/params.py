@@ -1,17 +1,15 @@
-"""Settings: reading YAML, checking it against typed models, and merging it.
+"""Settings: checking them against typed models, and merging them.
 
 The model of each section is in its stage's room (`darkroom/<stage>/params.py`); `darkroom/pipeline/params.py` combines
 them.
 """
 
-import copy
 import datetime
-import functools
+import itertools
 import math
 import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
@@ -19,10 +17,15 @@ from pydantic_core import CoreSchema, core_schema
 
 from darkroom.core.errors import UserError
 from darkroom.core.secrets import redact
+from darkroom.core.terminal import printable
 
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
+# Every number has a bound, far above what anyone uses, that the machine can bear.
+Positive = Annotated[float, Field(ge=1e-10, le=1e10)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Side = Annotated[int, Field(ge=1, le=8192)]  # of a network's input, in pixels
 Share = Annotated[float, Field(ge=0, lt=1)]
+SHOWN, LONGEST = 80, 500  # characters of a value, and of what is said about it
+PROBLEMS = 10  # that a sentence lists
 Pooling = Literal["avg", "max", "flatten"]
 Precision = Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
 Model = TypeVar("Model", bound=BaseModel)
@@ -31,7 +34,7 @@ Model = TypeVar("Model", bound=BaseModel)
 class Section(BaseModel):
     """A mapping in params.yaml: unknown keys are refused, and values are not converted between types."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Base(Section):
@@ -51,51 +54,6 @@ class OneOf:
         return core_schema.literal_schema(self.names)
 
 
-def read_yaml(path: Path) -> Any:
-    """Read a YAML 1.2 file, as DVC does.
-
-    Raises:
-        UserError: it is missing or not valid YAML.
-    """
-    if not path.exists():
-        raise UserError(f"{path} is missing: run from the project's root folder.")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not valid YAML: its text is not UTF-8.") from None
-    return parse_yaml(text, str(path))
-
-
-def parse_yaml(text: str, name: str) -> Any:
-    """Parse YAML 1.2; `name` stands for the text in error messages.
-
-    Raises:
-        UserError: it is not valid YAML, or a mapping has the same key twice.
-    """
-    from ruamel.yaml.constructor import DuplicateKeyError
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
-    try:
-        return copy.deepcopy(_loaded(text))
-    except DuplicateKeyError as error:
-        problem = str(error.problem).partition(" with value")[0]
-        raise UserError(f"{name} is not valid YAML: {problem} in line {error.problem_mark.line + 1}.") from None
-    except MarkedYAMLError as error:
-        place = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        problem = error.problem or error.context
-        raise UserError(f"{name} is not valid YAML: {problem}{place}.") from None
-    except (YAMLError, ValueError) as error:  # a ValueError comes from a date such as 2025-02-31
-        raise UserError(f"{name} is not valid YAML: {' '.join(str(error).split())}.") from None
-
-
-@functools.lru_cache(maxsize=64)
-def _loaded(text: str) -> Any:
-    """Parse YAML; cached, since a page of it takes tenths of a second and a run in MLflow needs params many times."""
-    from ruamel.yaml import YAML
-
-    return YAML(typ="safe", pure=True).load(text)
-
-
 def validate(model: type[Model], content: dict[str, Any], name: str) -> Model:
     """Turn content into an object of `model`; `name` is that of the file.
 
@@ -105,7 +63,9 @@ def validate(model: type[Model], content: dict[str, Any], name: str) -> Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise UserError(redact(f"{name}: {'; '.join(_problems(model, content, error))}.")) from None
+        problems = [printable(redact(problem), LONGEST) for problem in _problems(model, content, error)]
+        more = [f"and {len(problems) - PROBLEMS:,} more"] if len(problems) > PROBLEMS else []
+        raise UserError(f"{name}: {'; '.join(problems[:PROBLEMS] + more)}.") from None
 
 
 def _problems(model: type[BaseModel], content: Any, error: ValidationError) -> list[str]:
@@ -158,11 +118,21 @@ def _requirement(item: Any) -> str:
 
 
 def _shown(value: Any) -> str:
+    """A value as it may be written in the file, cut to `SHOWN` characters."""
+    return printable(_notation(value), SHOWN)
+
+
+def _notation(value: Any) -> str:
     """A value in the notation of YAML, as far as Python's differs."""
     if isinstance(value, list):
-        return f"[{', '.join(map(_shown, value))}]"
+        return f"[{', '.join(map(_notation, value[:SHOWN]))}]"
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{_shown(key)}: {_shown(inner)}' for key, inner in value.items())}}}"
+        items = itertools.islice(value.items(), SHOWN)
+        return f"{{{', '.join(f'{_notation(key)}: {_notation(inner)}' for key, inner in items)}}}"
+    if isinstance(value, str | bytes):
+        return repr(value[:SHOWN])
+    if isinstance(value, int) and value.bit_length() > 4 * SHOWN:
+        return f"{value:#x}"  # Python refuses to write thousands of decimal digits
     if isinstance(value, datetime.date):
         return str(value)
     if isinstance(value, float) and not math.isfinite(value):
@@ -179,7 +149,7 @@ def _quoted(value: Any) -> str:
 
 
 def _name(location: Sequence[int | str]) -> str:
-    return ".".join(str(key) for key in location)
+    return printable(".".join(printable(key, SHOWN) for key in location), 3 * SHOWN)
 
 
 def _in_content(location: Sequence[int | str], content: Any) -> list[int | str]:

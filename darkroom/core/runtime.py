@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import logging
+import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 from darkroom.core.errors import UserError
 from darkroom.core.params import Precision
+from darkroom.core.resources import require_memory
 from darkroom.core.terminal import silent
 
 # By default TensorFlow uses oneDNN only on CPUs with AVX-512; without it, a picture's features depend on its position
@@ -119,3 +121,26 @@ def cpu_flags() -> frozenset[str]:
     return frozenset(
         flag for line in cpuinfo.read_text().splitlines() if line.startswith("flags") for flag in line.split()
     )
+
+
+def require_memory_for(network: Any, batch: int, training: bool, what: str, remedy: str) -> None:
+    """Check that a pass of a network over a batch fits into memory; a GPU's memory is TensorFlow's to judge.
+
+    Args:
+        network: a Keras model.
+        batch: pictures.
+        training: whether the outputs of all layers are kept, for the gradient.
+        what: needs the memory.
+        remedy: what to do instead.
+
+    Raises:
+        UserError: it does not.
+    """
+    import keras
+    import tensorflow as tf
+
+    if tf.config.list_physical_devices("GPU"):
+        return
+    outputs = [output for layer in network.layers for output in keras.tree.flatten(layer.output)]
+    sizes = [math.prod(side or 1 for side in output.shape[1:]) for output in outputs]
+    require_memory(4 * batch * (sum(sizes) if training else 2 * max(sizes)), what, remedy)

@@ -8,7 +8,8 @@ from urllib.parse import unquote, urlsplit
 
 from darkroom.core import paths
 from darkroom.core.errors import UserError, environment_sentence
-from darkroom.core.hashing import sha256
+from darkroom.core.files import remove, write_text
+from darkroom.core.hashing import digest_lines, sha256
 from darkroom.core.secrets import revealed
 from darkroom.core.terminal import progress
 
@@ -34,9 +35,13 @@ def fetch(url: str, digest: str | None) -> Path:
         raise UserError(f"download.url {url} is not an http or https address.") from None
     name = re.sub(r"[^\w.-]+", "_", tail)[-100:].strip("._") or "download"
     target = paths.cache() / "downloads" / hashlib.sha256(url.encode()).hexdigest()[:16] / name
-    if target.exists() and (digest is None or sha256(target) == digest):
+    recorded = target.with_name(f"{name}.sha256")
+    if target.is_file() and digest in (None, actual := sha256(target)) and _recorded(recorded) in (None, actual):
         print(f"{url} is already in {target.parent}.", flush=True)
         return target
+    if target.exists():
+        print(f"{target} is damaged or another file: {url} is downloaded again.", flush=True)
+        remove(target)
     partial = target.with_name(f".{name}.partial")
     _download(url, partial)
     try:
@@ -44,9 +49,15 @@ def fetch(url: str, digest: str | None) -> Path:
     except UserError:
         partial.unlink()  # the next attempt must not resume it
         raise
+    write_text(recorded, digest_lines([partial], partial.parent))
     partial.replace(target)
     _validator(partial).unlink(missing_ok=True)
     return target
+
+
+def _recorded(file: Path) -> str | None:
+    """The SHA-256 that was recorded when a file was downloaded; None if there is no record."""
+    return file.read_text(encoding="utf-8", errors="replace").partition(" ")[0] if file.is_file() else None
 
 
 def verify(path: Path, digest: str | None, name: str) -> None:
@@ -112,8 +123,9 @@ def _resume(url: str, partial: Path) -> bool:
     headers = {"Accept-Encoding": "identity"}
     if size:
         headers["Range"] = f"bytes={size}-"
-        if validator.exists() and (sent := validator.read_text()):
-            headers["If-Range"] = sent
+        if validator.exists() and (sent := validator.read_text(errors="replace")):
+            # A damaged one matches no file, so that the server sends the whole file.
+            headers["If-Range"] = re.sub(r"[^ -~]", "?", sent)
     with requests.get(revealed(url), headers=headers, stream=True, timeout=TIMEOUT) as response:
         if response.status_code == 416:  # all bytes are here, or the file has been replaced
             complete = response.headers.get("Content-Range", "") == f"bytes */{size}"

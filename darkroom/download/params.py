@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from darkroom.core.params import OneOf, Section
+from darkroom.core.params import OneOf, Section, Side
 from darkroom.core.patterns import Pattern
 from darkroom.core.secrets import without_secrets
 from darkroom.download import sources
@@ -15,7 +15,7 @@ from darkroom.download.sources.base import safe_name
 class Csv(Section):
     """The format of the files of source csv."""
 
-    shape: list[Annotated[int, Field(ge=1)]] = Field(default=[28, 28], min_length=2, max_length=3)
+    shape: list[Side] = Field(default=[28, 28], min_length=2, max_length=3)
     header: bool | None = None
 
     @field_validator("shape")
@@ -68,14 +68,14 @@ class Params(Section):
     table: Columns = Columns()
     url: Annotated[str, AfterValidator(without_secrets)] | None = None
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
-    unpacked_gb: float = Field(50, gt=0)
-    unpacked_files: int = Field(1_000_000, ge=1)
+    unpacked_gb: float = Field(50, gt=0, le=1_000_000)
+    unpacked_files: int = Field(1_000_000, ge=1, le=1_000_000_000)
     csv: Csv = Csv()
     classes: list[str] | dict[str, str] | None = None
-    limit_per_class: int | None = Field(2400, ge=2)
+    limit_per_class: int | None = Field(2400, ge=2, le=1_000_000_000)
     on_bad: Literal["drop", "fail"] = "drop"
-    min_side: int = Field(10, ge=1)
-    max_megapixels: float = Field(100, gt=0)
+    min_side: int = Field(10, ge=1, le=1_000_000)
+    max_megapixels: float = Field(100, gt=0, le=1000)
     near_duplicates: float | None = Field(0.95, gt=0, le=1)
 
     @model_validator(mode="after")

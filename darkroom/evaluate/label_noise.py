@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from darkroom.core import outputs
 from darkroom.core.files import read_csv
 from darkroom.core.paths import FEATURES, GROUPS, SPLIT
 from darkroom.core.seeds import derive, stream
@@ -162,10 +163,13 @@ def _inputs(model: Classifier, part: str) -> Inputs:
 
 def _groups(pictures: Sequence[tuple[str, str]]) -> list[str]:
     """The group of near-duplicates of each picture, given as split and path; its own path where it has none."""
-    group_of = {row["picture"]: row["group"] for row in read_csv(GROUPS)}
+    group_of = {row["picture"]: row["group"] for row in read_csv(GROUPS, ("picture", "group"))}
     groups = []
     for part, path in pictures:
         name = Path(path).relative_to(SPLIT / part).as_posix()
         # Pictures of an official part lie in that part of data/raw, all others in train.
-        groups.append(group_of.get(f"{part}/{name}", group_of.get(f"train/{name}")) or path)
+        group = group_of.get(f"{part}/{name}", group_of.get(f"train/{name}"))
+        if group is None:
+            raise outputs.damaged(GROUPS, f"it does not list {name}")
+        groups.append(group or path)
     return groups

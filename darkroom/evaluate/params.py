@@ -9,6 +9,6 @@ class Params(Section):
     """Section `evaluate` of params.yaml."""
 
     mistakes: int = Field(24, ge=0, le=600)
-    bootstrap: int = Field(1000, ge=100)
+    bootstrap: int = Field(1000, ge=100, le=1_000_000)
     grad_cam: int = Field(12, ge=0, le=300)
     label_issues: int = Field(48, ge=0, le=600)

@@ -4,7 +4,6 @@ The sections follow Mitchell et al., Model Cards for Model Reporting, 2019.
 """
 
 import importlib.metadata
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -13,8 +12,7 @@ from typing import Any
 
 import jinja2
 
-from darkroom.core import paths
-from darkroom.core.files import read_csv
+from darkroom.core import paths, reports
 from darkroom.core.hashing import folder_md5, folder_sha256
 from darkroom.core.markdown import escaped
 from darkroom.core.metric_table import METRICS, UNCALIBRATED, Estimate
@@ -46,8 +44,8 @@ def render(model: Classifier, formats: Mapping[str, Mapping[str, Any]]) -> str:
         autoescape=False,  # noqa: S701 - Markdown, not HTML; names go through `escaped`
     )
     environment.filters |= {"text": escaped, "plain": plain, "four": lambda value: f"{value:.4f}"}
-    spec, dataset, metrics = model.spec, _json(paths.DATASET_REPORT), _json(paths.METRICS)
-    parts = Counter((row["split"], row["class"]) for row in read_csv(paths.SPLIT_REPORT))
+    spec, dataset, metrics = model.spec, reports.dataset(), reports.metrics()
+    parts = Counter((row["split"], row["class"]) for row in reports.split())
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         model=spec,
         mode=spec.mode,
@@ -57,8 +55,8 @@ def render(model: Classifier, formats: Mapping[str, Mapping[str, Any]]) -> str:
         dataset=dataset,
         reasons=Counter(_general(dropped["reason"]) for dropped in dataset["dropped"]).most_common(),
         counts=[(name, *(parts[part, name] for part in PARTS)) for name in spec.classes],
-        augmented=_json(paths.AUGMENT_REPORT),
-        trained=_json(paths.TRAIN_REPORT),
+        augmented=reports.augmentation(),
+        trained=reports.training(),
         metrics=metrics,
         estimates=[(metric.label, Estimate.of(metrics, metric.key)) for metric in METRICS if metric.key in metrics],
         calibrated=[
@@ -66,8 +64,8 @@ def render(model: Classifier, formats: Mapping[str, Mapping[str, Any]]) -> str:
             for metric in METRICS
             if metric.calibration and UNCALIBRATED + metric.key in metrics
         ],
-        worst=worst(read_csv(paths.PER_CLASS)),
-        confusions=confusions(read_csv(paths.PREDICTIONS)),
+        worst=worst(reports.per_class()),
+        confusions=confusions(reports.predictions()),
         formats=formats,
         files={name: FORMATS[name].file for name in FORMATS},
         libraries=[(name, importlib.metadata.version(name)) for name in LIBRARIES],
@@ -139,7 +137,3 @@ def _is_classical(spec: ModelSpec) -> bool:
 def _general(reason: str) -> str:
     """A reason without the sizes, names and notes of the single picture, so that equal reasons are counted together."""
     return re.sub(r"\d[\d,]*", "…", re.split(r" \(| as \S+/", reason)[0])
-
-
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))

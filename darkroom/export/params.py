@@ -13,7 +13,7 @@ class Params(Section):
     """Section `export` of params.yaml."""
 
     formats: list[Annotated[str, OneOf(list(FORMATS))]] = Field(["saved_model", "onnx"], min_length=1)
-    check_pictures: int = Field(50, ge=1)
+    check_pictures: int = Field(50, ge=1, le=1_000_000)
     register_as: str | None = Field(None, alias="register", min_length=1)
 
     @field_validator("register_as")

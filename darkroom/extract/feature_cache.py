@@ -1,7 +1,7 @@
 """A cache of features by picture content, so that no picture goes through the same network twice.
 
 It lies outside the stage's output, which DVC deletes before a run. Chunks are written atomically, so that a killed
-extraction resumes where it stopped and several processes can share a cache.
+extraction resumes where it stopped and several processes can share a cache. A chunk that is damaged is computed again.
 """
 
 import hashlib
@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from darkroom.core.files import whole_file
+from darkroom.core import sealed
+from darkroom.core.files import remove, remove_abandoned
 from darkroom.core.paths import cache
+from darkroom.core.resources import allocate
 
 
 class FeatureCache:
@@ -23,20 +25,29 @@ class FeatureCache:
     def __init__(self, key: dict[str, Any]) -> None:
         name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
         self.folder = cache() / "features" / name
-        self.places: dict[str, tuple[Path, int]] = {}
-        for chunk in sorted(self.folder.glob("*.npz")):
-            with np.load(chunk) as file:
-                self.places.update({str(digest): (chunk, row) for row, digest in enumerate(file["sha256"])})
+        remove_abandoned(self.folder)
+        self.places: dict[str, tuple[Path, int]] = {}  # only in chunks that are intact
 
     def missing(self, digests: Sequence[str]) -> list[str]:
-        """Return the digests without features in the cache, each once, in order of first appearance."""
-        return [digest for digest in dict.fromkeys(digests) if digest not in self.places]
+        """Return the digests without features in the cache, each once, in order of first appearance.
+
+        Only chunks that hold some of them are read as a whole, to check that they are intact.
+        """
+        wanted = dict.fromkeys(digests)
+        for chunk in sorted(self.folder.glob("*.npz")):
+            rows = _digests(chunk)
+            if rows is not None and not any(digest in wanted and digest not in self.places for digest in rows):
+                continue
+            if rows is not None and sealed.is_intact(chunk):
+                self.places.update({digest: (chunk, row) for row, digest in enumerate(rows)})
+            else:
+                remove(chunk)
+                print(f"extract: {chunk} is damaged, so its pictures go through the network again", flush=True)
+        return [digest for digest in wanted if digest not in self.places]
 
     def add(self, digests: Sequence[str], features: dict[str, np.ndarray]) -> None:
         """Store one row of each layer's features for each digest."""
-        chunk = self.folder / f"{hashlib.sha256(''.join(digests).encode()).hexdigest()[:24]}.npz"
-        with whole_file(chunk) as partial, partial.open("wb") as stream:
-            np.savez(stream, sha256=np.array(digests), **features)  # type: ignore[arg-type]
+        chunk = sealed.write(self.folder, "chunk", {"sha256": np.array(digests), **features})
         self.places.update({digest: (chunk, row) for row, digest in enumerate(digests)})
 
     def write(self, digests: Sequence[str], layer: str, target: Path) -> None:
@@ -52,7 +63,19 @@ class FeatureCache:
             if result is None:
                 shape = (len(digests), *features.shape[1:])
                 result = np.lib.format.open_memmap(target, mode="w+", dtype=features.dtype, shape=shape)
+                allocate(target)
             numbers, places = np.array(rows).T
             result[numbers] = features[places]
         if result is not None:
             result.flush()
+
+
+def _digests(chunk: Path) -> list[str] | None:
+    """The digest of each row, without reading the rest of the chunk; None if it cannot be read."""
+    try:
+        with np.load(chunk) as file:
+            return [str(digest) for digest in file["sha256"]]
+    except PermissionError:
+        raise
+    except Exception:  # a damaged zip file raises almost anything
+        return None

@@ -6,7 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from darkroom.core import runtime
 from darkroom.core.errors import UserError
+from darkroom.core.paths import FEATURES
+from darkroom.core.resources import require_space
+from darkroom.extract.params import Params
 from darkroom.images.decode import decode
 
 BATCH = 32  # one fixed shape for every forward pass, so that a picture's features do not depend on its neighbours
@@ -49,3 +53,24 @@ def features(model: Any, paths: list[Path], size: tuple[int, int], precision: st
         if not all(np.isfinite(array).all() for array in arrays.values()):
             raise UserError("the features exceed the range of float16: set extract.precision to float32.")
         yield arrays
+
+
+def require_room(backbone: Any, params: Params, missing: int, rows: int, count: int) -> None:
+    """Check that the forward pass fits into memory, and what it gives onto the disk.
+
+    Args:
+        backbone: the network.
+        params: section `extract`.
+        missing: pictures that go through the network.
+        rows: of the features of all splits.
+        count: features of a picture.
+
+    Raises:
+        UserError: one does not fit.
+    """
+    if missing:
+        name = f"extract.image_size {params.image_size} with {params.backbone}"
+        runtime.require_memory_for(backbone, BATCH, False, name, "choose a smaller one")
+    needed = 2 * count * (missing + rows)  # a feature has two bytes or more, and is in the cache, too
+    remedy = "set extract.pooling to avg, choose a smaller extract.image_size, or free some"
+    require_space(FEATURES, needed, f"extract: {count:,} features for each of {rows:,} pictures", remedy)

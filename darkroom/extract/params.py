@@ -1,10 +1,8 @@
 """Section `extract` of params.yaml."""
 
-from typing import Annotated
-
 from pydantic import Field
 
-from darkroom.core.params import Pooling, Precision, Section
+from darkroom.core.params import Pooling, Precision, Section, Side
 
 
 class Params(Section):
@@ -12,7 +10,7 @@ class Params(Section):
 
     backbone: str | None = Field("VGG16", min_length=1)
     weights: str = Field("imagenet", min_length=1)
-    image_size: list[Annotated[int, Field(ge=1)]] = Field([64, 64], min_length=2, max_length=2)
-    layers: list[str] = Field(["block4_pool"], min_length=1)
+    image_size: list[Side] = Field([64, 64], min_length=2, max_length=2)
+    layers: list[str] = Field(["block4_pool"], min_length=1, max_length=100)
     pooling: Pooling = "flatten"
     precision: Precision = "auto"

@@ -3,14 +3,15 @@
 import contextlib
 import io
 import math
+import stat
 import struct
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from darkroom.core.errors import UserError, is_of_the_machine
-from darkroom.images import depth, metadata
+from darkroom.images import costs, depth, metadata
 from darkroom.images.formats import FORMATS, START, format_of, opened
 
 if TYPE_CHECKING:
@@ -25,6 +26,16 @@ class _Bounds(NamedTuple):
     min_side: int
     max_pixels: float
     max_side: float
+
+    def check_file(self, path: Path) -> None:
+        """Refuse what would block, never end or take all memory when it is read."""
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise UserError("not a regular file")
+        if status.st_size > 8 * self.max_pixels + 2**24:
+            raise UserError(f"{status.st_size:,} bytes are more than the largest picture may have")
+        if not status.st_size:  # also those of /proc, some of which block
+            raise UserError("empty file")
 
     def check(self, width: int, height: int) -> None:
         if width * height > self.max_pixels:
@@ -43,7 +54,8 @@ def decode(
     EXIF orientation is applied; HEIC and AVIF files state it in their own way, and by their standards EXIF does not
     count. Grey, palette and CMYK become RGB; transparency is blended with white; of an animation, the first frame, and
     of a HEIC file, the main picture. The file's name is ignored. Metadata that Pillow refuses is left out. A picture
-    with more than `max_pixels`, or a side longer than `max_side`, is refused by its header, before it takes memory.
+    with more than `max_pixels`, or a side longer than `max_side`, is refused by its header, before it takes memory; so
+    is one that would take much longer, or much more memory, than its pixels alone (`darkroom/images/costs.py`).
 
     Values of more than 8 bits are scaled to 8. A picture has as many bits as its file states (PNG: sBIT; TIFF:
     BitsPerSample, MaxSampleValue) or, if it does not, the smallest of 8, 10, 12, 14 and 16 that holds its largest
@@ -57,6 +69,8 @@ def decode(
         raise TypeError(f"a picture is a Path or bytes, not {type(source).__name__}")
     bounds = _Bounds(min_side, max_pixels, max_side)
     try:
+        if isinstance(source, Path):
+            bounds.check_file(source)
         with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
             name = format_of(stream.read(START))
             if name is None:
@@ -87,12 +101,15 @@ def _pixels(stream: IO[bytes], name: str, bounds: _Bounds) -> np.ndarray:
     from PIL import Image
 
     Image.MAX_IMAGE_PIXELS = None  # max_pixels is the limit
+    costs.check_header(stream, name)
     with opened(stream, name) as file:
         bounds.check(*file.size)
+        costs.check_pixels(file, stream)
         depth.use_planes(file)
         wide = depth.is_wide(file)
         stated = depth.stated(file, stream) if wide or file.mode.startswith("I") else depth.Stated()
-        image = _upright(file)
+        is_scaled = bool(file.tile) and file.tile[0].codec_name == "ppm"
+        image = _scaled(file, stream) if is_scaled else _upright(file)
         if image.mode == "F":
             raise UserError("its pixels are floating-point numbers: save it with 8 or 16 bits")
         if image.mode.startswith("I"):
@@ -113,6 +130,20 @@ def _upright(file: "Image.Image") -> "Image.Image":
     with contextlib.suppress(SyntaxError, ValueError, TypeError, KeyError, struct.error):  # damaged EXIF data
         return ImageOps.exif_transpose(file)
     return file
+
+
+def _scaled(file: Any, stream: IO[bytes]) -> "Image.Image":
+    """The pixels of an opened PPM whose largest value is not 255, as Pillow scales them, but not one by one."""
+    from PIL import Image
+
+    (_, _, offset, (_, largest)), bands = file.tile[0], len(file.getbands())
+    stream.seek(offset)
+    kind = np.dtype(np.uint8 if largest < 256 else ">u2")
+    values = np.frombuffer(stream.read(kind.itemsize * file.width * file.height * bands), kind)
+    white = 65535 if file.mode == "I" else 255
+    table = np.minimum(np.rint(np.arange(2 ** (8 * kind.itemsize)) / largest * white), white)
+    scaled = table.astype(np.int32 if file.mode == "I" else np.uint8)[values]
+    return Image.fromarray(scaled.reshape(file.height, file.width, *[bands][: bands - 1]))
 
 
 def _brightened(high: "Image.Image", stream: IO[bytes], name: str, stated: depth.Stated) -> "Image.Image":

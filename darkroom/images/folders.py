@@ -1,11 +1,13 @@
 """Folders of labelled pictures: `<folder>/<class>/<picture>`."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
-from darkroom.core.errors import UserError
-from darkroom.core.files import files_below, read_csv
-from darkroom.core.paths import AUGMENTED, LEFT_OUT, SPLIT
+from darkroom.core import outputs, reports
+from darkroom.core.files import read_csv
+from darkroom.core.folders import files_below
+from darkroom.core.paths import AUGMENT_REPORT, AUGMENTED, LEFT_OUT, SPLIT
 
 PARTS = ("train", "val", "test")
 # What operating systems, file servers and tools leave between pictures, in lower case; hidden files are clutter, too.
@@ -39,7 +41,7 @@ def labelled(folder: Path) -> list[Picture]:
         UserError: `folder` does not exist.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder: run `dvc repro`, which creates it.")
+        raise outputs.damaged(folder, "it is not a folder") if os.path.lexists(folder) else outputs.missing(folder)
     return [
         Picture(path, class_folder.name)
         for class_folder in class_folders(folder)
@@ -49,9 +51,17 @@ def labelled(folder: Path) -> list[Picture]:
 
 
 def listed(part: str) -> list[Picture]:
-    """Pictures of a part in canonical order; train is without those left out, and with the augmented ones."""
+    """Pictures of a part in canonical order; train is without those left out, and with the augmented ones.
+
+    Raises:
+        UserError: an output of split or augment is missing, damaged or incomplete.
+    """
     pictures = labelled(SPLIT / part)
     if part != "train":
         return pictures
-    left_out = {SPLIT / part / row["picture"] for row in read_csv(AUGMENTED / LEFT_OUT)}
-    return [*(picture for picture in pictures if picture.path not in left_out), *labelled(AUGMENTED)]
+    left_out = {SPLIT / part / row["picture"] for row in read_csv(AUGMENTED / LEFT_OUT, ("picture",))}
+    used = [picture for picture in pictures if picture.path not in left_out]
+    count = sum(counts["left_out"] for counts in reports.augmentation().values())
+    if not len(left_out) == len(pictures) - len(used) == count:
+        raise outputs.damaged(AUGMENTED / LEFT_OUT, f"{AUGMENT_REPORT} counts {count:,} pictures")
+    return used + labelled(AUGMENTED)

@@ -1,6 +1,8 @@
 """The accepted formats of picture files: how they are recognised, named and opened."""
 
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
+
+from darkroom.images.costs import CountedReads
 
 if TYPE_CHECKING:
     from PIL import ImageFile
@@ -57,7 +59,7 @@ def opened(stream: IO[bytes], name: str) -> "ImageFile.ImageFile":
         raise OSError("image file is truncated")
     stream.seek(0)
     open_file, _ = Image.OPEN[name]  # and not Image.open, which does not say what is wrong with the header
-    return open_file(stream, "")
+    return open_file(cast("IO[bytes]", CountedReads(stream)), "")
 
 
 def _register(name: str) -> None:

@@ -4,12 +4,15 @@ Pillow limits the text of a PNG (compressed text may be a bomb), and stops at su
 which do not change the pixels.
 """
 
+import itertools
 import struct
 import zlib
 from collections.abc import Iterator
 from typing import IO
 
 LARGEST = 2**30  # bytes of a file, which is copied in memory
+PIECES = 2**18  # of which it consists
+TEXTS = 64  # that may say how it is turned: to read one can take a millisecond
 _TEXT_BYTES = 2**20  # Pillow's limit of a text
 
 # The chunks of a PNG that do not change its pixels, and those of an animation, whose first frame is in IDAT. A chunk of
@@ -27,19 +30,22 @@ def left_out(stream: IO[bytes], name: str) -> bytes | None:
     if parts is None or stream.seek(0, 2) > LARGEST:
         return None
     stream.seek(0)
-    pieces = list(parts(stream.read()))
+    pieces = list(itertools.islice(parts(stream.read()), PIECES + 1))
+    if len(pieces) > PIECES:
+        return None
     return b"".join(piece for piece, needed in pieces if needed) if not all(needed for _, needed in pieces) else None
 
 
 def _png_parts(data: bytes) -> Iterator[tuple[bytes, bool]]:
     """The signature and chunks of a PNG, and whether each is needed."""
     yield data[:8], True
-    place = 8
+    place, texts = 8, 0
     while place + 12 <= len(data):
         (length,) = struct.unpack_from(">I", data, place)
         chunk = data[place : place + length + 12]
         kind, text = chunk[4:8], chunk[8:-4]
-        yield chunk, kind not in _PNG_METADATA or (text.startswith(_TURNS) and not _is_bomb(kind, text))
+        texts += (turns := text.startswith(_TURNS))
+        yield chunk, kind not in _PNG_METADATA or (turns and texts <= TEXTS and not _is_bomb(kind, text))
         place += length + 12
     yield data[place:], True
 

@@ -14,6 +14,7 @@ import numpy as np
 from darkroom.core.files import link_or_copy
 from darkroom.core.model_spec import BACKBONE, HEAD, ModelSpec
 from darkroom.core.paths import FEATURES
+from darkroom.core.weights_file import save_weights
 from darkroom.images.folders import listed
 from darkroom.models.inputs import Features, Inputs, Pictures
 
@@ -47,7 +48,7 @@ class Classifier:
         self.spec.save(folder)
         if self.weights not in (None, folder / BACKBONE):
             link_or_copy(self.weights, folder / BACKBONE)
-        self.head.save_weights(folder / HEAD)
+        save_weights(self.head, folder / HEAD)
 
     def inputs(self, part: str) -> Inputs:
         """A split as the model takes it: features, or pictures."""

@@ -13,12 +13,14 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from darkroom.core import outputs
 from darkroom.core.files import read_csv
 from darkroom.core.hashing import sha256
 from darkroom.core.parallel import cores
+from darkroom.core.paths import SPLIT
 from darkroom.core.terminal import progress
 from darkroom.images.decode import decode
-from darkroom.images.folders import Picture
+from darkroom.images.folders import Picture, listed
 
 SHARE_OF_MEMORY = 0.4  # of the free memory, for the pixels of one split
 CHUNK = 64  # pictures that a thread decodes at a time
@@ -47,14 +49,34 @@ class Features(Inputs):
     """The features of a split, read from disk on demand; those of several layers are concatenated."""
 
     def __init__(self, folder: Path, part: str, layers: Sequence[str]) -> None:
-        index = read_csv(folder / f"{part}.csv")
-        super().__init__([row["path"] for row in index], [row["label"] for row in index])
-        self._arrays = [np.load(folder / f"{part}.{layer}.npy", mmap_mode="r") for layer in layers]
+        index = folder / f"{part}.csv"
+        rows = read_csv(index, ("sha256", "path", "label"))
+        super().__init__([row["path"] for row in rows], [row["label"] for row in rows])
+        if (SPLIT / part).is_dir():  # a model may be pulled without its pictures
+            pictures = [(str(picture.path), picture.label) for picture in listed(part)]
+            if pictures != list(zip(self.paths, self.labels, strict=True)):
+                raise outputs.damaged(index, f"it does not list the {len(pictures):,} pictures of {part}")
+        self._arrays = [_array(folder / f"{part}.{layer}.npy", len(rows)) for layer in layers]
 
     def rows(self, selection: np.ndarray | slice = slice(None)) -> np.ndarray:
         """Features (rows, n)."""
         parts = [np.asarray(array[selection], np.float32) for array in self._arrays]
         return np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+
+
+def _array(path: Path, rows: int) -> np.ndarray:
+    """The memory-mapped array of a layer's features (rows, n)."""
+    if not path.exists():
+        raise outputs.missing(path)
+    try:
+        array = np.load(path, mmap_mode="r")
+        if array.ndim != 2 or array.dtype.kind != "f":
+            raise ValueError
+    except (ValueError, EOFError, AttributeError, IsADirectoryError):  # of an .npz file, there is no `ndim`
+        raise outputs.damaged(path, "it is not an array of features, or cut off") from None
+    if len(array) != rows:
+        raise outputs.damaged(path, f"it has {len(array):,} rows for {rows:,} pictures")
+    return array
 
 
 class Held(Inputs):

@@ -10,8 +10,9 @@ from pydantic import Field
 
 from darkroom.augment.params import Params as Augment
 from darkroom.core.errors import UserError
-from darkroom.core.params import Base, Section, read_yaml, validate
+from darkroom.core.params import Base, Section, validate
 from darkroom.core.paths import PARAMS
+from darkroom.core.yaml import read_yaml
 from darkroom.download.params import Params as Download
 from darkroom.evaluate.params import Params as Evaluate
 from darkroom.export.params import Params as Export

@@ -12,8 +12,9 @@ from typing import Any
 
 from darkroom.core.errors import UserError
 from darkroom.core.files import whole_file
-from darkroom.core.params import difference, overlay, parse_yaml
+from darkroom.core.params import difference, overlay
 from darkroom.core.paths import PARAMS
+from darkroom.core.yaml import parse_yaml
 from darkroom.pipeline import params
 
 RECIPES = Path("recipes")

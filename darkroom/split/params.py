@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from darkroom.core.params import OneOf, Section
+from darkroom.core.params import Count, OneOf, Section
 from darkroom.core.patterns import Pattern
 from darkroom.split.methods import METHODS
 
@@ -14,10 +14,10 @@ class Params(Section):
     """Section `split` of params.yaml."""
 
     method: Annotated[str, OneOf(METHODS)] = "ratio"
-    ratio: list[float] = Field([0.7, 0.1, 0.2], min_length=3, max_length=3)
-    fixed: list[int] | None = Field(None, min_length=2, max_length=2, validate_default=True)
-    folds: int = Field(5, ge=2)
-    fold: int = Field(1, ge=1)
+    ratio: list[Annotated[float, Field(ge=0, le=1)]] = Field([0.7, 0.1, 0.2], min_length=3, max_length=3)
+    fixed: list[Count] | None = Field(None, min_length=2, max_length=2, validate_default=True)
+    folds: int = Field(5, ge=2, le=1000)
+    fold: int = Field(1, ge=1, le=1000)
     hold_out: Literal["last", "first"] = "last"
     group: Pattern | None = None
     near_duplicates_together: bool = True
@@ -25,14 +25,14 @@ class Params(Section):
     @field_validator("ratio")
     @classmethod
     def _shares(cls, ratio: list[float]) -> list[float]:
-        if min(ratio) < 0 or ratio[0] == 0 or not math.isclose(sum(ratio), 1, abs_tol=1e-6):
+        if ratio[0] == 0 or not math.isclose(sum(ratio), 1, abs_tol=1e-6):
             raise ValueError("train, val and test must be shares that add up to 1, the first more than 0")
         return ratio
 
     @field_validator("fixed")
     @classmethod
-    def _numbers(cls, fixed: list[int] | None, info: ValidationInfo) -> list[int] | None:
-        if (fixed is None and info.data.get("method") == "fixed") or (fixed and min(fixed) < 1):
+    def _numbers(cls, fixed: list[Count] | None, info: ValidationInfo) -> list[int] | None:
+        if fixed is None and info.data.get("method") == "fixed":
             raise ValueError(
                 "method fixed needs the numbers of pictures of each class for val and test, such as [50, 100]"
             )

@@ -4,11 +4,11 @@ Everything is read from those files, so that `python -m darkroom track` can writ
 machine too, and writing it twice changes nothing. No output depends on this package.
 """
 
-import json
 from pathlib import Path
 
-from darkroom.core import paths
+from darkroom.core import paths, reports
 from darkroom.core.errors import UserError
+from darkroom.core.files import read_json
 from darkroom.core.model_spec import model_sha256
 from darkroom.tracking import folds, registry, runs, served_model, tags, training_record
 
@@ -51,7 +51,7 @@ def log_evaluation(seconds: float | None = None) -> None:
     def add() -> None:
         if runs.is_supplement(mlflow.active_run()):
             training_record.log_dataset()  # its test data may differ from that in the model's run
-        metrics = json.loads(paths.METRICS.read_text())
+        metrics = reports.metrics()
         training_record.describe(metrics)
         del metrics["model_sha256"]
         mlflow.log_metrics({metric_name(name): value for name, value in metrics.items()})
@@ -91,7 +91,7 @@ def log_export(
 
     def add() -> None:
         served_model.log()
-        report = json.loads(paths.EXPORT_REPORT.read_text())
+        report = read_json(paths.EXPORT_REPORT, model_sha256=str)
         sizes = {name: entry["bytes"] for name, entry in report.items() if isinstance(entry, dict)}
         mlflow.log_metrics({f"export_bytes_{name}": size for name, size in sizes.items()})
         mlflow.log_metrics({f"export_ms_{name}": value for name, value in (milliseconds or {}).items()})
@@ -109,7 +109,7 @@ def log_export(
 
 def _is_current_model(report: Path) -> bool:
     """Whether a report exists and belongs to the model in models/; a killed `dvc repro` leaves older ones."""
-    model = json.loads(report.read_text()).get("model_sha256") if report.exists() else None
+    model = read_json(report, model_sha256=str)["model_sha256"] if report.exists() else None
     return bool(model == model_sha256(paths.MODELS))
 
 

@@ -1,9 +1,8 @@
 """Models in MLflow's registry: their versions, and the runs that hold their training and evaluation."""
 
-import json
 from typing import TYPE_CHECKING, Any
 
-from darkroom.core import paths
+from darkroom.core import reports
 from darkroom.core.errors import UserError
 from darkroom.core.metric_table import Estimate
 from darkroom.tracking import runs, tags
@@ -29,7 +28,7 @@ def register(name: str, run: "Run") -> None:
     versions = [version for version in client.search_model_versions(f"name = '{name}'") if version.run_id == run_id]
     if any(version.description for version in versions):
         return
-    figures = json.loads(paths.METRICS.read_text())
+    figures = reports.metrics()
     version = versions[0] if versions else _new_version(name, run, figures)
     client.set_registered_model_alias(name, CANDIDATE, version.version)
     accuracy = Estimate.of(figures, "accuracy").text()

@@ -1,15 +1,13 @@
 """The text of a run in MLflow: its name, the tags shown as columns, its description."""
 
 import contextlib
-import json
 import os
 import shlex
 from collections import Counter
 from typing import Any
 
-from darkroom.core import paths
+from darkroom.core import reports
 from darkroom.core.errors import UserError
-from darkroom.core.files import read_csv
 from darkroom.core.markdown import escaped
 from darkroom.core.metric_table import METRICS, Estimate
 from darkroom.core.params import flat
@@ -102,8 +100,8 @@ def _model() -> str:
 
 def _data() -> str:
     """The pictures of each class and part; new pictures of `augment` do not count."""
-    parts = Counter(row["split"] for row in read_csv(paths.SPLIT_REPORT))
-    classes = json.loads(paths.DATASET_REPORT.read_text())["classes"]
+    parts = Counter(row["split"] for row in reports.split())
+    classes = reports.dataset()["classes"]
     counts = [f"{escaped(name, NAME)} {count:,}" for name, count in list(classes.items())[:CLASSES]]
     if len(classes) > CLASSES:
         counts.append(f"{len(classes) - CLASSES:,} more")
@@ -118,7 +116,7 @@ def _data() -> str:
 
 def _reproduction(tags: dict[str, str]) -> str:
     """Commands: code from git, settings from the DVC experiment or the run's own params.yaml, outputs from DVC."""
-    commands = [f"git checkout {tags['git_commit']}"]
+    commands = [f"git checkout {commit}"] if (commit := tags["git_commit"]) != "none" else []
     params_hint = "copy params.yaml from this run's artifacts"
     if experiment := tags.get("dvc_experiment"):
         quoted = shlex.quote(" ".join(experiment.replace("`", "?").split()))  # else it could end the block

@@ -6,8 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from darkroom.core import paths
-from darkroom.core.files import read_csv
+from darkroom.core import paths, reports
 from darkroom.core.hashing import PACKAGE, code_files
 from darkroom.images.decode import decode
 from darkroom.inference import digests, formats
@@ -83,7 +82,7 @@ def _example() -> "pd.DataFrame | None":
     import pandas as pd
     from PIL import Image
 
-    path = Path(read_csv(paths.PREDICTIONS)[0]["path"])
+    path = Path(reports.predictions()[0]["path"])
     if not path.exists():
         return None
     image = Image.fromarray(decode(path))

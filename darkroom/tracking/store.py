@@ -33,9 +33,10 @@ def connect() -> str:
     os.environ.pop("MLFLOW_RUN_ID", None)  # a child process that inherits it would write into its parent's run
     import mlflow
 
-    for noisy in ("alembic", "mlflow.pyfunc", "mlflow.store.db.utils"):
+    for noisy in ("alembic", "mlflow.pyfunc"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     logging.getLogger("mlflow.system_metrics").setLevel(logging.CRITICAL)  # `best_effort` reports a store that is away
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # what it logs is raised, too
     name, file = params.current().tracking.experiment, database_file()
     paths.cache().mkdir(exist_ok=True)
     # Two processes that open an empty SQLite store at the same time would both create its tables.

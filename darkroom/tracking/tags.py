@@ -1,10 +1,10 @@
 """Names of tags on MLflow runs, and the tags that record a run's origin."""
 
 import os
-import subprocess
 from pathlib import Path
 
-from darkroom.core.params import read_yaml
+from darkroom.core.yaml import read_yaml
+from darkroom.pipeline.git import git
 from darkroom.tracking import run_text
 
 MODEL = "model_sha256"  # the model that was trained
@@ -22,8 +22,7 @@ INTENDED = "for_"  # prefix: what the run was created to hold, even if writing i
 
 def provenance() -> dict[str, str]:
     """Tags of a new training run: columns, git commit, DVC experiment, workspace, MD5 of each data set in dvc.lock."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], check=False, capture_output=True, text=True)
-    tags = {KIND: TRAINING, WORKSPACE: str(Path.cwd()), "git_commit": commit.stdout.strip() or "none"}
+    tags = {KIND: TRAINING, WORKSPACE: str(Path.cwd()), "git_commit": git("rev-parse", "--verify", "HEAD") or "none"}
     tags |= run_text.columns()
     if "DVC_EXP_NAME" in os.environ:
         tags["dvc_experiment"] = os.environ["DVC_EXP_NAME"]

@@ -1,11 +1,9 @@
 """What an MLflow run records about a training: its params, data set, curves, model files and description."""
 
-import json
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from darkroom.core import paths
-from darkroom.core.files import read_csv
+from darkroom.core import paths, reports
 from darkroom.core.model_spec import SPEC, model_sha256
 from darkroom.pipeline import params
 from darkroom.tracking import names, run_text, tags, views
@@ -22,7 +20,7 @@ def write_training() -> None:
 
     log_inputs()
     logged = _epochs(mlflow.active_run())
-    for row in read_csv(paths.HISTORY):
+    for row in reports.history():
         epoch = int(row.pop("epoch"))
         if epoch not in logged:
             mlflow.log_metrics({name: float(value) for name, value in row.items()}, step=epoch)
@@ -45,7 +43,7 @@ def log_dataset() -> None:
     import mlflow
     import pandas as pd
 
-    pictures = pd.read_csv(paths.SPLIT_REPORT)
+    pictures = pd.DataFrame(reports.split())
     warnings.filterwarnings("ignore", message="The specified dataset source can be interpreted in multiple ways")
     for part, context in DATASET_CONTEXTS.items():
         rows = pictures[pictures["split"] == part].drop(columns="split")
@@ -65,7 +63,7 @@ def log_model() -> None:
 
     for path in (paths.HISTORY, paths.TRAIN_REPORT, paths.MODEL_SUMMARY, paths.MODELS / SPEC):
         mlflow.log_artifact(str(path), "training")
-    report = json.loads(paths.TRAIN_REPORT.read_text())
+    report = reports.training()
     mlflow.log_metrics({name: value for name, value in report.items() if isinstance(value, int | float)})
     mlflow.set_tags({"precision": report.get("precision", "float32"), tags.MODEL: model_sha256(paths.MODELS)})
 

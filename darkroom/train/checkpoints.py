@@ -2,12 +2,11 @@
 
 They are in the cache, under a key of everything that changes the result. Files are written atomically, an epoch's
 weights before the state that refers to them, so a process killed at any moment leaves the state of a complete epoch.
+The states of the last two epochs are kept: if a file is damaged, training resumes after the last epoch that is intact.
 """
 
 import hashlib
 import json
-import os
-import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,16 @@ import numpy as np
 import PIL
 import tensorflow as tf
 
-from darkroom.core import runtime
-from darkroom.core.files import whole_file
+from darkroom.core import runtime, sealed
+from darkroom.core.files import remove, remove_abandoned
 from darkroom.core.hashing import code_digest, sha256
 from darkroom.core.parallel import cores
 from darkroom.core.paths import cache
+from darkroom.train.history import best_epoch
 from darkroom.train.result import History
 
-STATE = "state.npz"
+STATE, EPOCH = "state-", "epoch-"  # what names begin with; then the number of the epoch, counted from 1
+STATES = 2  # that are kept
 
 
 def folder(settings: dict[str, Any], inputs: Iterable[Path]) -> Path:
@@ -55,51 +56,78 @@ class Checkpoints:
     def __init__(self, folder: Path, keep_all: bool) -> None:
         self.folder, self.keep_all = folder, keep_all
         folder.mkdir(parents=True, exist_ok=True)
-        for partial in folder.glob("*.partial"):
-            partial.unlink()
+        remove_abandoned(folder)
 
     def restore(self, model: keras.Model) -> History:
-        """Restore model and optimizer as they were after the last complete epoch, and return the history so far.
+        """Restore model and optimizer as they were after the last epoch that is intact; return the history so far.
 
-        Without a readable state, the history is empty and nothing is restored.
+        Without an intact state, the history is empty and nothing is restored.
         """
-        if not (self.folder / STATE).exists():
+        damaged = [path for path in self.folder.glob("*.npz") if not sealed.is_intact(path)]
+        for path in damaged:
+            remove(path)
+        histories = {number: self._history(number) for number in self._numbers(STATE)}
+        epochs = self._numbers(EPOCH)
+        complete = [number for number, history in histories.items() if epochs.issuperset(self._needed(history))]
+        number = max(complete, default=0)
+        for path in self.folder.glob("*.npz"):
+            if _number(path) > number:  # these epochs are trained again
+                remove(path)
+        if damaged:
+            then = f"resumes after epoch {number}" if number else "starts from the beginning"
+            print(f"train: {damaged[0]} is damaged: training {then}", flush=True)
+        if not number:
             return {}
-        try:
-            with np.load(self.folder / STATE) as file:
-                arrays = {name: file[name] for name in file.files}
-            for path in self.folder.glob("epoch-*.npz"):
-                zipfile.ZipFile(path).close()
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-            print(f"train: the state in {self.folder} cannot be read: training starts from the beginning", flush=True)
-            return {}
-        history: History = json.loads(str(arrays.pop("history")))
+        with np.load(self._path(STATE, number)) as file:
+            arrays = dict(file)
         _assign(model.variables, arrays, "model")
         if any(name.startswith("optimizer") for name in arrays):  # a finished training has none
             model.optimizer.build(model.trainable_variables)
             _assign(model.optimizer.variables, arrays, "optimizer")
-        return history
+        return histories[number]
 
-    def save(self, model: keras.Model, history: History, best: int, finished: bool) -> None:
+    def save(self, model: keras.Model, history: History, finished: bool) -> None:
         """Save the state after an epoch, and the weights of the best epoch so far or of all."""
-        last = len(history["loss"]) - 1
+        last = len(history["loss"])
         weights = _arrays(model.variables, "model")
-        if self.keep_all or best == last:
-            _write(self._weights(last), weights)
+        if last in self._needed(history):
+            sealed.write(self.folder, f"{EPOCH}{last:04d}", weights)
         optimizer = {} if finished else _arrays(model.optimizer.variables, "optimizer")
-        _write(self.folder / STATE, {"history": np.array(json.dumps(history)), **weights, **optimizer})
-        if not self.keep_all:
-            for path in self.folder.glob("epoch-*.npz"):
-                if path != self._weights(best):
-                    path.unlink()
+        sealed.write(
+            self.folder, f"{STATE}{last:04d}", {"history": np.array(json.dumps(history)), **weights, **optimizer}
+        )
+        kept = range(max(1, last - STATES + 1), last + 1)
+        needed = {number for end in kept for number in self._needed({name: row[:end] for name, row in history.items()})}
+        for name, numbers in ((STATE, set(kept)), (EPOCH, needed)):
+            for path in self.folder.glob(f"{name}*.npz"):
+                if _number(path) not in numbers:
+                    remove(path)
 
     def load(self, model: keras.Model, epoch: int, last: int) -> None:
         """Give a model the weights of an epoch; epochs are counted from 0, and `last` is the number of the last one."""
-        with np.load(self.folder / STATE if epoch == last else self._weights(epoch)) as file:
+        name = STATE if epoch == last else EPOCH
+        with np.load(self._path(name, epoch + 1)) as file:
             _assign(model.variables, dict(file), "model")
 
-    def _weights(self, epoch: int) -> Path:
-        return self.folder / f"epoch-{epoch + 1:04d}.npz"
+    def _needed(self, history: History) -> list[int]:
+        """The epochs whose weights belong to a state with this history."""
+        return [*range(1, len(history["loss"]) + 1)] if self.keep_all else [best_epoch(history) + 1]
+
+    def _history(self, number: int) -> History:
+        with np.load(self._path(STATE, number)) as file:
+            history: History = json.loads(str(file["history"]))
+        return history
+
+    def _numbers(self, name: str) -> set[int]:
+        return {_number(path) for path in self.folder.glob(f"{name}*.npz")}
+
+    def _path(self, name: str, number: int) -> Path:
+        return next(self.folder.glob(f"{name}{number:04d}.*.npz"))
+
+
+def _number(path: Path) -> int:
+    """The epoch that a file belongs to."""
+    return int(sealed.stem(path).rpartition("-")[2])
 
 
 def _arrays(variables: list[Any], name: str) -> dict[str, np.ndarray]:
@@ -109,10 +137,3 @@ def _arrays(variables: list[Any], name: str) -> dict[str, np.ndarray]:
 def _assign(variables: list[Any], arrays: dict[str, np.ndarray], name: str) -> None:
     for number, variable in enumerate(variables):
         variable.assign(arrays[f"{name}-{number}"])
-
-
-def _write(target: Path, arrays: dict[str, np.ndarray]) -> None:
-    with whole_file(target) as partial, partial.open("wb") as stream:
-        np.savez(stream, **arrays)  # type: ignore[arg-type]
-        stream.flush()
-        os.fsync(stream.fileno())  # if the machine stops, no state must survive without the weights it refers to

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from darkroom.models import forward, head_model
-from darkroom.models.heads.base import Classical, Data, require_memory
+from darkroom.models.heads.base import Classical, Data, require_memory_of
 from darkroom.models.inputs import Held, Inputs
 from darkroom.train.calibration import fit_temperature, log_loss
 from darkroom.train.params import Head
@@ -49,7 +49,7 @@ def fit(
     """
     settings, knob = params.model_dump(by_alias=True), kind.knob
     features = train.rows(slice(0, 1)).shape[1]
-    require_memory(4 * 4 * len(train) * features, kind.name, (len(train), features))  # with scikit-learn's copies
+    require_memory_of(kind.name, 4 * 4 * len(train) * features, (len(train), features))  # with scikit-learn's copies
     prepared = head_model.prepare(settings, features)
     head_model.fit_scale(prepared, train)
     weights = np.ones(len(classes), np.float32) if class_weights is None else class_weights

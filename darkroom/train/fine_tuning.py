@@ -14,6 +14,7 @@ from darkroom.core import runtime
 from darkroom.core.errors import UserError
 from darkroom.core.model_spec import BACKBONE, BackboneSpec, ModelSpec, TunedSpec
 from darkroom.core.paths import FEATURES
+from darkroom.core.weights_file import save_weights
 from darkroom.images.folders import listed
 from darkroom.models import forward, head_model, split_point
 from darkroom.models.classifier import Classifier
@@ -123,7 +124,7 @@ def fit(params: Params, backbone: BackboneSpec, session: loop.Session, folder: P
         whole.load_weights(FEATURES / BACKBONE)
     trained_model, trained = phases[0] if before else phases[-1]
     trained.load(trained_model, keep if before else keep - warmed_up)
-    whole.save_weights(folder / BACKBONE)
+    save_weights(whole, folder / BACKBONE)
     spec = ModelSpec(
         backbone=backbone,
         layers=(chosen.scored,) if chosen.scored else (),

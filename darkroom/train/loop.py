@@ -156,7 +156,7 @@ class _AfterEpoch(keras.callbacks.Callback):
             self.model.optimizer.learning_rate = plateau_rate(self.history["val_loss"], self.descent)
         # Before the state is saved: a resumed training does not repeat this epoch.
         self.board.activations(self.done + epoch + 1, self.model, self.val)
-        self.checkpoints.save(self.model, self.history, best_epoch(self.history), over)
+        self.checkpoints.save(self.model, self.history, over)
         self.report(epoch)
         self.model.stop_training = over
 

@@ -3,35 +3,45 @@
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, create_model, field_validator, model_validator
+from pydantic import AfterValidator, Field, create_model, field_validator, model_validator
 
 from darkroom.augment.params import Changes
 from darkroom.augment.transforms import Transforms
-from darkroom.core.params import Count, OneOf, Pooling, Positive, Precision, Section
+from darkroom.core.params import Count, OneOf, Pooling, Positive, Precision, Section, Side
 from darkroom.models import heads, networks
 from darkroom.models.heads.base import Classical
 from darkroom.models.heads.base import Head as HeadType
 from darkroom.train.optimizers import OPTIMIZERS
 
+MOST_EPOCHS = 100_000  # each is a row of the history
+Batch = Annotated[int, Field(ge=1, le=65_536)]
+
+
+def _alpha(value: float) -> float:
+    """The parameter of a beta distribution, from which nothing can be drawn where it is tiny."""
+    if value != 0 and value < 0.001:
+        raise ValueError("should be 0 or at least 0.001")
+    return value
+
 
 class Descent(Section):
     """Gradient descent, for every model that is trained by it."""
 
-    epochs: Count = 50
-    steps: Count | None = None
+    epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] = 50
+    steps: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
     validate_every: Count | None = None
     patience: Count | None = 5
     keep: Literal["best", "last"] | Count = "best"
     checkpoints: Literal["best", "all"] = "best"
-    batch_size: Count = 256
+    batch_size: Batch = 256
     shuffle: bool = True
     optimizer: Annotated[str, OneOf(list(OPTIMIZERS))] = "adam"
     learning_rate: Positive = 3e-4
     momentum: float = Field(0.0, ge=0, lt=1)
     nesterov: bool = False
-    weight_decay: float | None = Field(None, ge=0)
+    weight_decay: float | None = Field(None, ge=0, le=1000)
     schedule: Literal["constant", "cosine", "plateau"] = "constant"
-    plateau_factor: float = Field(0.3, gt=0, lt=1)
+    plateau_factor: float = Field(0.3, ge=1e-10, lt=1)
     plateau_patience: Count = 2
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     class_weights: Literal["balanced", "none"] = "none"
@@ -45,6 +55,8 @@ class Descent(Section):
                 raise ValueError("steps needs validate_every, the number of steps between two validations")
             if self.steps % self.validate_every:
                 raise ValueError(f"steps {self.steps} must be a multiple of validate_every, {self.validate_every}")
+            if self.steps // self.validate_every > MOST_EPOCHS:
+                raise ValueError(f"steps {self.steps} are validated over {MOST_EPOCHS:,} times: raise validate_every")
         if isinstance(self.keep, int) and self.checkpoints != "all":
             raise ValueError(f"keep {self.keep} needs checkpoints: all")
         return self
@@ -99,8 +111,8 @@ class Pixels(Section):
     """Random changes of the pictures in each epoch, where a network is trained on pixels."""
 
     online: Changes = Changes()
-    mixup: float = Field(0.0, ge=0)
-    cutmix: float = Field(0.0, ge=0, le=1)
+    mixup: Annotated[float, Field(le=1000), AfterValidator(_alpha)] = 0.0
+    cutmix: Annotated[float, Field(le=1), AfterValidator(_alpha)] = 0.0
 
     def pixels_change(self) -> bool:
         """Whether an epoch's pictures differ from those of the one before."""
@@ -114,9 +126,9 @@ class FineTune(Pixels):
     top: str | None = None
     pooling: Pooling = "avg"
     warm_up: bool = True
-    epochs: Count = 10
+    epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] = 10
     learning_rate: Positive = 1e-5
-    batch_size: Count = 32
+    batch_size: Batch = 32
 
     @field_validator("unfreeze")
     @classmethod
@@ -129,7 +141,7 @@ class FineTune(Pixels):
 class Scratch(Pixels):
     """`train.scratch`: the input and the activation of a network that is trained from random weights."""
 
-    image_size: list[Count] = Field([32, 32], min_length=2, max_length=2)
+    image_size: list[Side] = Field([32, 32], min_length=2, max_length=2)
     color: Literal["rgb", "grey"] = "rgb"
     activation: Literal["relu", "tanh", "sigmoid", "leaky_relu"] | None = None
 

@@ -19,6 +19,8 @@ def fit(params: Params, session: loop.Session) -> Result:
     classes, precision = sorted(set(train.labels)), runtime.precision(params.precision)
     settings = {"name": params.network, **params.scratch.model_dump(include={"image_size", "color", "activation"})}
     network = networks.build(settings, len(classes), precision)
+    what = f"train.batch_size {params.batch_size} with train.scratch.image_size {params.scratch.image_size}"
+    runtime.require_memory_for(network, params.batch_size, True, what, "choose smaller ones")
     shuffled = batches.ChangedPictures(train, classes, params, session.seed, params.scratch)
     trained = loop.fit(network, shuffled, val, classes, params, session)
     trained.load(network, kept_epoch(trained.history, params.keep))

@@ -120,5 +120,5 @@ def test_its_command_runs(project, tmp_path):
 
 def test_without_features_it_names_the_remedy(workspace):
     result = run("python", "-m", "darkroom", "advise", cwd=workspace, check=False, PYTHONPATH=str(ROOT))
-    message = "advise: there is no reports/extract.json yet: run `dvc repro extract`.\n"
+    message = "advise: reports/extract.json is missing: run `dvc repro extract`, which writes it.\n"
     assert (result.returncode, result.stderr) == (1, message)

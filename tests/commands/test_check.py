@@ -6,6 +6,7 @@ from darkroom.commands import check
 from darkroom.core.errors import UserError
 from tests.helpers.odd_files import photo
 from tests.helpers.pictures import save
+from tests.helpers.project import repository
 
 
 @pytest.fixture
@@ -13,12 +14,13 @@ def project(workspace):
     """A folder with params.yaml and pictures."""
     save(workspace / "data/incoming/cat/1.png", photo(1))
     (workspace / "params.yaml").write_text("download: {source: folder}\n")
+    repository(workspace)
     return workspace
 
 
 def test_a_project_in_order_is_silent(project, capsys):
     check.main()
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr() == ("", "")
 
 
 def test_what_would_stop_dvc_is_named(project):

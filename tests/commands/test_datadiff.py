@@ -15,7 +15,7 @@ from darkroom.commands.datadiff.versions import LEFT_OUT, Picture, pictures, rea
 from darkroom.core.errors import UserError
 from darkroom.core.files import read_csv
 from darkroom.core.hashing import folder_md5
-from darkroom.core.params import read_yaml
+from darkroom.core.yaml import read_yaml
 from tests.helpers.project import commit, identify, run
 
 VERSIONS = st.lists(
@@ -256,5 +256,5 @@ def test_what_is_missing_is_named(repository):
 def test_outside_a_repository(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for revision in ("HEAD", "workspace"):
-        with pytest.raises(UserError, match="not a git repository with DVC"):
+        with pytest.raises(UserError, match=r"this folder has no \.dvc: run from the project's root"):
             read(revision)

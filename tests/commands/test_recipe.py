@@ -14,7 +14,7 @@ import pytest
 from darkroom.commands import recipe
 from darkroom.core.errors import UserError
 from darkroom.images.decode import decode
-from tests.helpers.project import ROOT, clone, commit, identify, run
+from tests.helpers.project import ROOT, clone, commit, identify, repository, run
 
 NAMES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
 
@@ -23,7 +23,9 @@ NAMES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
 def kitchen(workspace):
     """The real params.yaml and recipes in a git repository with one commit, as the current folder."""
     shutil.copytree(ROOT / "recipes", workspace / "recipes")
-    run("git", "init", "-q", "-b", "main", cwd=workspace)
+    repository(workspace)
+    run("git", "symbolic-ref", "HEAD", "refs/heads/main", cwd=workspace)
+    (workspace / ".gitignore").write_text("/.dvc/tmp\n/.dvc/cache\n")
     commit(workspace, "start")
     identify(workspace)
     return workspace

@@ -18,7 +18,7 @@ FILE = "data/.raw.partial/train/cat/1.jpg"
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        (errno.ENOSPC, ["no space left on the disk that holds data", "free some"]),
+        (errno.ENOSPC, ["no space left on the disk that holds data (", " free): free some"]),
         (errno.EDQUOT, ["quota on the disk that holds data", "free some"]),
         (errno.EROFS, ["the disk that holds data can only be read"]),
         (errno.EACCES, ["no permission for data:", "`ls -ld`"]),
@@ -45,7 +45,7 @@ def test_a_file_that_the_user_can_see_is_named():
 @pytest.mark.parametrize(
     ("error", "word"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), "no space left on the disk:"),
+        (OSError(errno.ENOSPC, "No space left on device"), "no space left on the disk that holds /"),
         (MemoryError(), "not enough memory"),
         (OSError("4096 requested and 0 written"), "no space left"),  # numpy
         (sqlite3.OperationalError("database or disk is full"), "no space left"),

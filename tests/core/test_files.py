@@ -1,14 +1,21 @@
+import csv
+import io
 import json
 import os
+import subprocess
+from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from darkroom.core.errors import UserError
 from darkroom.core.files import (
-    files_below,
+    csv_line,
     link_or_copy,
     natural_key,
     read_csv,
+    read_json,
     scratch_folder,
     whole_file,
     whole_folder,
@@ -16,6 +23,9 @@ from darkroom.core.files import (
     write_json,
     write_text,
 )
+
+LETTERS = st.sampled_from("'=+-@\t\r\n\",;1\uff1d")
+CELLS = st.text(st.one_of(LETTERS, st.characters(exclude_categories=["Cs"])), max_size=8)
 
 
 def names(folder):
@@ -67,6 +77,21 @@ def test_a_file_is_replaced_when_the_block_succeeds(tmp_path):
         partial.write_text("second")
         raise RuntimeError
     assert target.read_text() == "first"
+    assert names(tmp_path / "folder") == ["file"]
+
+
+def test_what_killed_processes_left_is_deleted(tmp_path):
+    living = subprocess.Popen(["sleep", "60"])
+    try:
+        kept = {f".a.{living.pid}.partial", ".other.partial", "b.999999999.partial"}
+        for name in (*kept, ".a.999999999.partial", f".c.{os.getpid()}.partial"):
+            (tmp_path / name).touch()
+        (tmp_path / ".d.999999999.partial").mkdir()
+        write_text(tmp_path / "file", "text")
+        assert set(names(tmp_path)) == {*kept, "file"}
+    finally:
+        living.kill()
+        living.wait()
 
 
 def test_texts_end_with_one_line_end(tmp_path):
@@ -88,8 +113,59 @@ def test_tables_are_read_as_they_were_written(tmp_path):
     assert [(row["name"], row["value"]) for row in read_csv(tmp_path / "file.csv")] == [
         (name, str(value)) for name, value in rows
     ]
-    with pytest.raises(UserError, match=r"none\.csv is missing: run `dvc repro`, which creates it\.$"):
+    with pytest.raises(UserError, match=r"none\.csv is missing: run `dvc repro`, which writes it\.$"):
         read_csv(tmp_path / "none.csv")
+
+
+NUMBERS = ("-0.5", "+3", "-1e-05", "-.5", "-inf", "nan", "12", "")
+FORMULAS = ("=1+1", "+49 170", "-", "-x", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1", "=\r\n", "-1-1", "=cmd|' '!A0")
+
+
+def test_a_spreadsheet_evaluates_no_cell(tmp_path):
+    for text in FORMULAS:
+        (line,) = csv.reader(io.StringIO(csv_line([text, 1]), newline=""))
+        assert line == [f"'{text}", "1"]
+    for text in (*NUMBERS, "a=b", "'", "'quoted'", "犬", " =1"):
+        assert csv_line([text, -2.5]) == f"{text},-2.5\n"
+    assert csv_line([Path("=a/1.png"), None]) == "'=a/1.png,\n"
+
+
+@given(st.lists(st.tuples(CELLS, CELLS), max_size=5))
+@example([("'=1", "''=1")])
+def test_any_texts_survive_a_table(tmp_path_factory, rows):
+    target = tmp_path_factory.getbasetemp() / f"{os.getpid()}.csv"
+    write_csv(target, ("first", "second"), rows)
+    assert [tuple(row.values()) for row in read_csv(target, ("first", "second"))] == rows
+
+
+DAMAGE = {
+    "a,b\n1,2": "it is cut off",
+    "": "it is empty",
+    "a\n1\n": "it has no column b",
+    "\n": "it has no column a",
+    "a,b\n1,2\n3\n": "row 2 has 1 of 2 cells",
+    "a,b\n1,2,3\n": "row 1 has 3 of 2 cells",
+    'a,b\n1,"2\n': "it is not a table",
+    'a,b\n1,"2"x\n': "it is not a table",
+    "a,b\n1,0.x5\n": "row 1 has no number in column b",
+    "a,b\n1,\n": "row 1 has no number in column b",
+}
+
+
+@pytest.mark.parametrize("text", DAMAGE)
+def test_a_damaged_table_is_refused(tmp_path, text):
+    (tmp_path / "file.csv").write_text(text)
+    with pytest.raises(UserError, match=rf"file\.csv is damaged or was changed \({DAMAGE[text]}"):
+        read_csv(tmp_path / "file.csv", ("a",), ("b",))
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"a": 1', "[1]", "null", '{"a": "1"}', "{}", "[" * 100_000, "5\n"])
+def test_damaged_json_is_refused(tmp_path, text):
+    (tmp_path / "file.json").write_text(text)
+    with pytest.raises(UserError, match=r"file\.json is damaged or was changed"):
+        read_json(tmp_path / "file.json", a=int)
+    (tmp_path / "file.json").write_text('{"a": 1, "b": null}')
+    assert read_json(tmp_path / "file.json", a=int) == {"a": 1, "b": None}
 
 
 def test_files_are_linked_or_else_copied(tmp_path, monkeypatch):
@@ -109,15 +185,3 @@ def test_files_are_linked_or_else_copied(tmp_path, monkeypatch):
 def test_names_are_sorted_as_people_do():
     names = ["10.png", "9.png", "a10b2", "a9b10", "a10b1", "a", "1"]
     assert sorted(names, key=natural_key) == ["1", "9.png", "10.png", "a", "a9b10", "a10b1", "a10b2"]
-
-
-def test_files_below_a_folder_are_those_at_any_depth(tmp_path):
-    for name in ("a/b/1.txt", "a/2.txt", ".hidden/3.txt"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    assert sorted(path.name for path in files_below(tmp_path)) == ["1.txt", "2.txt", "3.txt"]
-
-
-def test_a_folder_that_cannot_be_read_is_an_error_and_not_empty(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        list(files_below(tmp_path / "none"))

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from pydantic import Field, model_validator
 
 from darkroom.core.errors import UserError
-from darkroom.core.params import OneOf, Section, difference, flat, overlay, parse_yaml, read_yaml, validate
+from darkroom.core.params import OneOf, Section, difference, flat, overlay, validate
+from darkroom.core.yaml import parse_yaml, read_yaml
 
 
 def test_yaml_is_version_1_2():
@@ -50,7 +51,7 @@ def test_a_file_that_is_missing_or_not_text_is_named(tmp_path):
     with pytest.raises(UserError, match=r"settings\.yaml is missing: run from the project's root folder\.$"):
         read_yaml(tmp_path / "settings.yaml")
     (tmp_path / "settings.yaml").write_bytes(b"a: \xff")
-    with pytest.raises(UserError, match=r"settings\.yaml is not valid YAML: its text is not UTF-8\.$"):
+    with pytest.raises(UserError, match=r"settings\.yaml is not valid YAML: its text is not UTF-8: save it so\.$"):
         read_yaml(tmp_path / "settings.yaml")
     (tmp_path / "settings.yaml").write_text("a: Ä")
     assert read_yaml(tmp_path / "settings.yaml") == {"a": "Ä"}

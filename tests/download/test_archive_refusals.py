@@ -149,7 +149,7 @@ def test_an_encrypted_7z_is_named(header, tmp_path, refused):
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        (errno.ENOSPC, ["there is no space left on the disk that holds", "around: free some"]),
+        (errno.ENOSPC, ["there is no space left on the disk that holds", "around (", " free): free some"]),
         (errno.EDQUOT, ["your quota on the disk"]),
         (errno.EMFILE, ["too many files are open"]),
         (errno.EROFS, ["can only be read"]),

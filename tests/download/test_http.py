@@ -130,6 +130,9 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+KEPT = ["pictures.zip", "pictures.zip.sha256"]
+
+
 def files(folder):
     return sorted(path.name for path in (folder / ".cache").rglob("*") if path.is_file())
 
@@ -140,7 +143,7 @@ def test_a_file_is_fetched_once(digest, server, here, capsys):
     assert (path.name, path.read_bytes()) == ("pictures.zip", CONTENT)
     assert path.resolve().is_relative_to(here / ".cache")
     assert fetch(server.url, digest) == path
-    assert (len(server.seen), files(here)) == (1, ["pictures.zip"])
+    assert (len(server.seen), files(here)) == (1, KEPT)
     assert f"{server.url} is already in" in capsys.readouterr().out
 
 
@@ -163,7 +166,7 @@ def test_an_interrupted_download_resumes_where_it_stopped(stop, server, here):
     assert server.ranges() == [None, f"bytes={stop}-"]
     assert server.seen[1]["If-Range"] == '"1"'
     assert sum(server.sent) == len(CONTENT)
-    assert files(here) == ["pictures.zip"]
+    assert files(here) == KEPT
 
 
 def test_no_more_than_a_block_is_sent_again(server):
@@ -253,11 +256,35 @@ def test_the_wrong_file_is_deleted_and_the_right_one_taken(server, here):
     assert server.ranges() == [None, None]
 
 
-def test_a_damaged_file_in_the_cache_is_fetched_again(server):
-    path = fetch(server.url, sha(CONTENT))
-    path.write_bytes(CONTENT[:-1])
-    assert fetch(server.url, sha(CONTENT)).read_bytes() == CONTENT
+DAMAGE = {
+    "cut off": lambda path: path.write_bytes(CONTENT[:-1]),
+    "one bit": lambda path: path.write_bytes(bytes([CONTENT[0] ^ 1]) + CONTENT[1:]),
+    "empty": lambda path: path.write_bytes(b""),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "a damaged record": lambda path: path.with_name("pictures.zip.sha256").write_bytes(b"\xff"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("digest", [None, sha(CONTENT)])
+def test_a_damaged_file_in_the_cache_is_fetched_again(digest, damage, server, capsys):
+    path = fetch(server.url, digest)
+    DAMAGE[damage](path)
+    assert fetch(server.url, digest).read_bytes() == CONTENT
+    assert f"{path} is damaged or another file" in capsys.readouterr().out
+    assert fetch(server.url, digest).read_bytes() == CONTENT
     assert len(server.seen) == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"a\nb: c", b"other"])
+def test_a_damaged_validator_makes_no_mixture(content, server, here):
+    path = fetch(server.url, None)
+    assert path.read_bytes() == CONTENT
+    partial = path.with_name(".pictures.zip.partial")
+    path.rename(partial)
+    partial.write_bytes(CONTENT[:100])
+    partial.with_name(f"{partial.name}.validator").write_bytes(content)
+    assert fetch(server.url, sha(CONTENT)).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("validator", ["etag", "date", "weak"])
@@ -294,7 +321,7 @@ def test_a_complete_file_that_was_not_renamed_is_not_sent_again(server, here):
     assert fetch(server.url, sha(CONTENT)).read_bytes() == CONTENT
     assert server.ranges() == [None, f"bytes={len(CONTENT)}-"]
     assert server.sent == [len(CONTENT), 0]
-    assert files(here) == ["pictures.zip"]
+    assert files(here) == KEPT
 
 
 def test_more_bytes_than_the_server_has_are_discarded(server):
@@ -403,4 +430,4 @@ def test_a_killed_download_resumes_in_the_next_process(server, here):
     start = int(server.ranges()[1][6:-1])
     assert 2**20 <= start <= 2**20 + 2**19
     assert server.sent[-1] == len(server.content) - start
-    assert files(here) == ["pictures.zip"]
+    assert files(here) == KEPT

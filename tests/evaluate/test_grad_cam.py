@@ -75,7 +75,8 @@ def test_the_gradient_of_a_head_is_that_of_finite_differences(few, pooling, laye
 
 def test_heat_lies_where_the_object_is(few, fashion, tmp_path, monkeypatch):
     """Each picture stands in a corner of a grey canvas twice its size; by chance it would have a quarter."""
-    shutil.copytree(few / "data", tmp_path / "data", ignore=shutil.ignore_patterns("features"))
+    for name in ("data", "reports"):
+        shutil.copytree(few / name, tmp_path / name, ignore=shutil.ignore_patterns("features"))
     monkeypatch.chdir(tmp_path)
     for number, (path, _) in enumerate(listed("train") + listed("val") + listed("test")):
         Image.fromarray(in_a_corner(decode(path), number % 4)).save(path)

@@ -137,7 +137,14 @@ def test_reports_with_fewer_and_with_more_figures(exported, tmp_path, monkeypatc
     model = Classifier(spec.model_copy(update={"classes": classes}), exported.model.head, None)
     metrics = tmp_path / "few.json"
     monkeypatch.setattr(paths, "METRICS", metrics)
-    few = {"accuracy": 0.5, "accuracy_low": 0.4, "accuracy_high": 0.6, "log_loss": 1.0, "n_test": 118}
+    few = {
+        "model_sha256": "abc",
+        "accuracy": 0.5,
+        "accuracy_low": 0.4,
+        "accuracy_high": 0.6,
+        "log_loss": 1.0,
+        "n_test": 118,
+    }
     metrics.write_text(json.dumps(few))
     card = model_card.render(model, dict.fromkeys(FORMATS, REPORT))
     assert table(card, "| value | interval") == [["accuracy", "0.5000", "0.4000 to 0.6000"], ["log loss", "1.0000", ""]]

@@ -43,6 +43,8 @@ def split(workspace, fashion):
             for path in chosen:
                 shutil.copy(path, workspace / "data" / part / label)
     (workspace / "data/augmented/.left_out.csv").write_text("picture\n")
+    (workspace / "reports").mkdir(exist_ok=True)
+    (workspace / "reports/augment.json").write_text("{}")
     return workspace
 
 

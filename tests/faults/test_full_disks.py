@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.faults.test_kills import ORDER, remove_outputs
+from tests.faults.test_kills import ORDER, SAFELY, remove_outputs
 from tests.helpers.disks import LARGE, disk
 from tests.helpers.kills import Workplace, differences, outputs
 from tests.helpers.project import copy_project, run, set_params
@@ -25,7 +25,6 @@ COMMANDS = {
     "predict": ("bash", "-c", f"python -m darkroom predict {PICTURES} --format csv > predictions.csv"),
     "sweep": ("python", "-m", "darkroom", "sweep", "mine", "--trials", "2", "--heads", "knn"),
     "track": ("python", "-m", "darkroom", "track"),
-    "recipe": ("python", "-m", "darkroom", "recipe", "fashion_cnn"),
 }
 
 
@@ -36,7 +35,7 @@ def faults_of(done, name, folder):
         "exit code": done.code == 1,
         "traceback": "Traceback" not in done.output,
         "name": last.startswith(f"{name}: "),
-        "space": "space" in last,
+        "space": any(word in last for word in ("no space left", "on the disk that holds", "no more files")),
         "place": any(entry in last for entry in (str(folder), *PLACES)),
     }
     return [key for key, good in expected.items() if not good]
@@ -50,8 +49,8 @@ def small(finished, tmp_path):
         yield mounted
 
 
-def place_of(mounted, tmp_path, command):
-    return Workplace(mounted.folder / "darkroom", tmp_path / "spare", command)
+def place_of(mounted, tmp_path, command, folder=None):
+    return Workplace(folder or mounted.folder / "darkroom", tmp_path / "spare", command)
 
 
 def starve(small, place, name, shares):
@@ -96,3 +95,68 @@ def test_another_training_on_a_full_disk(mode, small, tmp_path):
         run("python", "-m", "stages.extract", cwd=folder)
     remove_outputs(folder, "train")
     starve(small, place_of(small, tmp_path, ("python", "-m", "stages.train")), "train", (0.5,))
+
+
+@pytest.mark.full
+@pytest.mark.table
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_on_a_full_disk(name, small, tmp_path):
+    new_store(small.folder / "darkroom/mlflow.db")
+    starve(small, place_of(small, tmp_path, COMMANDS[name]), name, (0.0,))
+
+
+@pytest.mark.full
+@pytest.mark.table
+@pytest.mark.parametrize("command", [("dvc", "repro"), ("python", "-m", "darkroom", "recipe", "fashion_cnn")])
+def test_dvc_on_a_full_disk_finishes_with_space(command, cheap, tmp_path):
+    with disk(tmp_path / "disk") as mounted:
+        place = place_of(mounted, tmp_path, command, copy_project(cheap, mounted.folder / "darkroom"))
+        set_params(place.folder, {"download.limit_per_class": 7})
+        first, before = place.run(), mounted.used()
+        assert first.code == 0, first.output
+        expected = outputs(place.folder)
+        for free in (0, 40_000):
+            place.restore()
+            set_params(place.folder, {"download.limit_per_class": 7})
+            mounted.resize(free)
+            broken = place.run()
+            print(f"{command}: {free} bytes free, then {before}: {broken.code}", broken.output.splitlines()[-1:])
+            mounted.resize(LARGE)
+            assert broken.code
+            assert "Traceback" not in broken.output
+            assert place.run(command=SAFELY).code == 0
+            assert differences(expected, outputs(place.folder)) == []
+
+
+@pytest.mark.full
+@pytest.mark.table
+@pytest.mark.parametrize("stage", ["download", "split", "augment", "extract"])
+def test_a_disk_on_which_no_more_files_can_be_made(stage, small, tmp_path):
+    remove_outputs(small.folder / "darkroom", stage)
+    place = place_of(small, tmp_path, ("python", "-m", f"stages.{stage}"))
+    assert place.run().code == 0
+    expected = outputs(place.folder)
+    place.restore()
+    small.limit_files(4)
+    broken = place.run()
+    small.limit_files(0)
+    assert faults_of(broken, stage, place.folder) == [], broken.output
+    assert place.run().code == 0
+    assert differences(expected, outputs(place.folder)) == []
+
+
+@pytest.mark.full
+@pytest.mark.table
+@pytest.mark.parametrize(
+    ("limit", "stage"),
+    [("-n 12", "download"), ("-n 12", "split"), ("-n 24", "train"), ("-v 400000", "augment"), ("-f 2", "download")],
+)
+def test_a_limit_of_the_shell_is_named(limit, stage, done, tmp_path):
+    place = Workplace(done, tmp_path / "spare", ("bash", "-c", f"ulimit {limit}; exec python -m stages.{stage}"))
+    expected = outputs(done)
+    broken = place.run()
+    print(limit, stage, broken.code, broken.output.strip().splitlines()[-1:], flush=True)
+    assert "Traceback" not in broken.output, broken.output
+    assert broken.code == 1, broken.output
+    assert place.run(command=("python", "-m", f"stages.{stage}")).code == 0
+    assert differences(expected, outputs(done)) == []

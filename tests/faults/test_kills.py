@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from darkroom.core.files import write_csv
 from tests.helpers.archive_files import seven_zipped, tarred
 from tests.helpers.kills import Workplace, campaign
-from tests.helpers.project import copy_project, run, set_param, set_params
-from tests.helpers.small_sets import files_in
+from tests.helpers.project import ROOT, copy_project, run, set_param, set_params
+from tests.helpers.small_sets import files_in, write_layout
 from tests.helpers.stores import new_store
 from tests.helpers.tiny import LAYOUT, MODES
 
@@ -90,6 +91,20 @@ def kill_stage(name, finished, tmp_path, seed):
     campaign(Workplace(folder, tmp_path / "spare", ("python", "-m", f"stages.{row.stage}")), row.kills, seed)
 
 
+def test_a_killed_split_ends_with_the_same_bytes(workspace, tmp_path_factory, seed, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    write_layout(workspace / "data/raw/train", LAYOUT)
+    names = sorted(path.relative_to(workspace / "data/raw").as_posix() for path in workspace.rglob("*.png"))
+    write_csv(
+        workspace / "reports/groups.csv",
+        ("picture", "hash", "group", "source_group"),
+        [(name, f"{row:016x}", "", "") for row, name in enumerate(names)],
+    )
+    campaign(
+        Workplace(workspace, tmp_path_factory.mktemp("kills") / "spare", ("python", "-m", "stages.split")), 3, seed
+    )
+
+
 @pytest.mark.full
 @pytest.mark.table
 @pytest.mark.parametrize("name", ROWS)
@@ -136,4 +151,5 @@ def test_dvc_may_be_killed_between_its_stages(key, cheap_copy, tmp_path, seed):
 @pytest.mark.table
 def test_a_killed_recipe_is_finished_by_the_same_command(cheap_copy, tmp_path, seed):
     set_params(cheap_copy, {"download.limit_per_class": 9})
-    campaign(Workplace(cheap_copy, tmp_path / "spare", RECIPE), 5, seed)
+    ended = "recipe: experiment fashion_cnn exists already"  # it was killed after all was done
+    campaign(Workplace(cheap_copy, tmp_path / "spare", RECIPE), 5, seed, ended=ended)

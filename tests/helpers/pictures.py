@@ -62,6 +62,8 @@ def write_splits(folder: Path, source: Path, train: int = 30, val: int = 10, tes
                 shutil.copy(path, target)
     (folder / "data/augmented").mkdir()
     (folder / "data/augmented/.left_out.csv").write_text("picture\n")
+    (folder / "reports").mkdir(exist_ok=True)
+    (folder / "reports/augment.json").write_text("{}")
 
 
 def check_picture_or_reason(data: bytes) -> None:

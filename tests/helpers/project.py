@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from darkroom.core.params import read_yaml
+from darkroom.core.yaml import read_yaml
 from tests.helpers.stores import new_store
 
 ROOT = Path(__file__).parents[2]
@@ -60,6 +60,13 @@ def clone(target: Path) -> Path:
             shutil.copy(ROOT / name, target / name)
     commit(target, "as it is")
     return target
+
+
+def repository(folder: Path) -> None:
+    """Make a folder a repository of git and DVC, without any commit."""
+    run("git", "init", "-q", cwd=folder)
+    (folder / ".dvc").mkdir()
+    shutil.copy(ROOT / ".dvc/config", folder / ".dvc")
 
 
 def commit(folder: Path, message: str) -> None:

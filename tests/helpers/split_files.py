@@ -36,7 +36,12 @@ def rows_of(raw: Path, groups: Iterable[Collection[str]] = ()) -> dict[str, dict
     names = sorted(path.relative_to(raw).as_posix() for path in raw.rglob("*.png"))
     group = {name: str(number) for number, members in enumerate(groups, start=1) for name in members}
     return {
-        name: {"picture": name, "hash": hashlib.sha256(name.encode()).hexdigest()[:16], "group": group.get(name, "")}
+        name: {
+            "picture": name,
+            "hash": hashlib.sha256(name.encode()).hexdigest()[:16],
+            "group": group.get(name, ""),
+            "source_group": "",
+        }
         for name in names
     }
 

@@ -34,11 +34,11 @@ MODES: dict[str, dict[str, Any]] = {
     "fine_tune": {
         "train.mode": "fine_tune",
         "train.epochs": 3,
-        "train.fine_tune.unfreeze": 3,
+        "train.fine_tune.unfreeze": "block_1_project",
         "train.fine_tune.top": "block_1_project",
         "train.fine_tune.epochs": 3,
         "train.fine_tune.learning_rate": 1e-4,
-        "extract.layers": ["block_1_depthwise_BN"],
+        "extract.layers": ["block_1_depthwise_relu"],
         "extract.pooling": "flatten",
     },
     "scratch": {

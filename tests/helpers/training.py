@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from darkroom.core.model_spec import BackboneSpec, ModelSpec
-from darkroom.core.params import Base, read_yaml
+from darkroom.core.params import Base
+from darkroom.core.yaml import read_yaml
 from darkroom.extract.params import Params as ExtractParams
 from darkroom.train.params import Descent, Params
 from tests.helpers.pictures import CLASSES

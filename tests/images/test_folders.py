@@ -1,7 +1,7 @@
 import pytest
 
 from darkroom.core.errors import UserError
-from darkroom.core.files import write_csv
+from darkroom.core.files import write_csv, write_json
 from darkroom.images.folders import labelled, listed
 from tests.helpers.split_files import write_files
 
@@ -13,7 +13,7 @@ def test_pictures_are_in_canonical_order_without_hidden_ones(tmp_path):
 
 
 def test_a_missing_folder_is_reported(tmp_path):
-    with pytest.raises(UserError, match=r"none is not a folder: run `dvc repro`"):
+    with pytest.raises(UserError, match=r"none is missing: run `dvc repro`"):
         labelled(tmp_path / "none")
 
 
@@ -21,6 +21,7 @@ def test_train_is_listed_with_augmented_pictures_and_without_those_left_out(work
     write_files(workspace / "data/split", ["train/a/1.png", "train/a/2.png", "val/a/3.png"])
     write_files(workspace / "data/augmented", ["a/1.png.augmented-0.png"])
     write_csv(workspace / "data/augmented/.left_out.csv", ("picture",), [["a/1.png"]])
+    write_json(workspace / "reports/augment.json", {"a": {"pictures": 2, "added": 1, "left_out": 1}})
     names = {part: [path.as_posix() for path, _ in listed(part)] for part in ("train", "val")}
     assert names == {
         "train": ["data/split/train/a/2.png", "data/augmented/a/1.png.augmented-0.png"],

@@ -9,7 +9,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from darkroom.core.files import read_csv
-from darkroom.core.params import read_yaml
+from darkroom.core.yaml import read_yaml
 from tests.helpers.once import made_once
 from tests.helpers.pictures import save
 from tests.helpers.project import ROOT, clone, run

@@ -147,3 +147,52 @@ def test_any_stage_refuses_a_mistake_in_any_section_before_it_works(workspace):
     allowed = "'keras', 'saved_model', 'onnx', 'litert' or 'litert_int8'"
     assert result.stderr.strip() == f"download: params.yaml: export.formats.0 is 'onx', but should be {allowed}."
     assert not (workspace / "data").exists()
+
+
+def numbers(schema, name=""):
+    """Every number in a JSON schema, with its name, and every list of numbers."""
+    for key in ("anyOf", "oneOf", "allOf"):
+        for inner in schema.get(key, ()):
+            yield from numbers(inner, name)
+    for key, inner in schema.get("properties", {}).items():
+        yield from numbers(inner, f"{name}.{key}")
+    if schema.get("type") == "array":
+        yield from ((f"{name}[]", inner, schema) for _, inner, _ in numbers(schema["items"]))
+    if schema.get("type") in ("number", "integer"):
+        yield name, schema, None
+
+
+def test_every_number_has_bounds():
+    """What a machine cannot bear is refused before anything starts."""
+    schema = params.Params.model_json_schema()
+    definitions = schema["$defs"]
+
+    def resolved(part):
+        if isinstance(part, dict):
+            part = {**definitions[part["$ref"].rsplit("/", 1)[1]], **part} if "$ref" in part else part
+            return {key: resolved(value) for key, value in part.items() if key not in ("$defs", "$ref")}
+        return [resolved(item) for item in part] if isinstance(part, list) else part
+
+    found = list(numbers(resolved(schema)))
+    assert len(found) > 80
+    for name, number, array in found:
+        assert {"maximum", "exclusiveMaximum"} & set(number), name
+        assert array is None or "maxItems" in array, name
+
+
+ABSURD = [1e12, 10**22, 16**5000, float("inf"), float("nan"), 1e-320]
+
+
+def test_absurd_numbers_are_refused_everywhere():
+    """No setting takes a huge number, infinity or NaN, in a list either; the sentence is short."""
+    keys = [key for key, value in flat(params.complete({})).items() if not isinstance(value, bool)]
+    for key in keys:
+        for number in ABSURD:
+            for value in (number, [number]):
+                content = changed(key, value)
+                try:
+                    params.check(content)
+                except UserError as error:
+                    assert len(str(error)) < 1000, key
+                else:
+                    assert number == 1e-320, (key, value)  # where it is harmless

@@ -136,7 +136,7 @@ def downloaded(workspace):
     def prepare(counts, groups=()):
         raw = make_raw(workspace / "data/raw", counts)
         rows = [row.values() for row in rows_of(raw, groups).values()]
-        write_csv(Path("reports/groups.csv"), ("picture", "hash", "group"), rows)
+        write_csv(Path("reports/groups.csv"), ("picture", "hash", "group", "source_group"), rows)
         return raw
 
     return prepare

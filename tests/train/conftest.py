@@ -28,6 +28,8 @@ def split(tmp_path_factory, fashion):
                 shutil.copy(path, folder / "data/split" / part / label)
     (folder / "data/augmented").mkdir()
     (folder / "data/augmented/.left_out.csv").write_text("picture\n")
+    (folder / "reports").mkdir(exist_ok=True)
+    (folder / "reports/augment.json").write_text("{}")
     return folder
 
 

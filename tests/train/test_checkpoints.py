@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from darkroom.core import sealed
 from darkroom.images.folders import listed
 from darkroom.models.inputs import Pictures
 from darkroom.train import checkpoints
@@ -40,23 +42,68 @@ def test_a_finished_training_gives_any_epoch_without_training_again():
     assert len({weights_bytes(model) for model in models.values()}) == len(set(expected.values()))
 
 
-def test_a_state_that_cannot_be_read_is_no_state(capsys):
-    """On disk is only what may be needed: the last state, and the weights of the best epoch. Either may be damaged."""
+def test_only_what_may_be_needed_is_kept():
+    """The last two states, and the weights of the best epoch of each."""
     work = session()
-    model, history, _ = from_scratch(work, network="dense", epochs=2)
-    best = int(np.argmin(history["val_loss"])) + 1
-    assert sorted(path.name for path in work.state.iterdir()) == [f"epoch-{best:04d}.npz", "state.npz"]
-    with np.load(work.state / "state.npz") as file:
+    _, history, _ = from_scratch(work, network="dense", epochs=4)
+    losses = history["val_loss"]
+    best = {int(np.argmin(losses[:end])) + 1 for end in (3, 4)}
+    expected = {"state-0003", "state-0004", *(f"epoch-{epoch:04d}" for epoch in best)}
+    assert {sealed.stem(path) for path in work.state.iterdir()} == expected
+    assert all(sealed.is_intact(path) for path in work.state.iterdir())
+    (last,) = work.state.glob("state-0004.*")
+    with np.load(last) as file:
         assert json.loads(str(file["history"])) == history
         assert not any(name.startswith("optimizer") for name in file.files)  # training is over
-    for damaged in ("state.npz", "epoch-*.npz"):
-        (path,) = work.state.glob(damaged)
-        path.write_bytes(path.read_bytes()[:5000])
-        (work.state / ".state.npz.1.partial").touch()  # of a process that was killed
-        again = from_scratch(work, network="dense", epochs=2).model
-        assert "cannot be read: training starts from the beginning" in capsys.readouterr().out
-        assert weights_bytes(model) == weights_bytes(again)
-        assert not list(work.state.glob("*.partial"))
+
+
+DAMAGE = {
+    "cut off": lambda path: path.write_bytes(path.read_bytes()[:5000]),
+    "one bit": lambda path: flip(path),
+    "other valid content": lambda path: np.savez(path, history=np.array('{"loss": [1], "val_loss": [1]}')),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "gone": lambda path: path.unlink(),
+}
+FILES = {"state-0004": 3, "state-*": 0, "epoch-*": 0, "*": 0}  # and the epoch after which training resumes
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("files", "damage"),
+    [
+        pytest.param(files, damage, marks=[] if (files, damage) in (("state-0004", "one bit"), ("epoch-*", "a folder"))
+                     else [pytest.mark.full, pytest.mark.table])
+        for files in FILES for damage in DAMAGE
+    ],
+)  # fmt: skip
+def test_training_resumes_after_the_last_intact_epoch(files, damage, finished_once, tmp_path, capsys):
+    state, model = finished_once
+    work = session()._replace(state=shutil.copytree(state, tmp_path / "state"))
+    for path in list(work.state.glob(f"{files}.*.npz")):
+        DAMAGE[damage](path)
+    (work.state / ".state-0004.999999999.partial").touch()  # of a process that was killed
+    again = from_scratch(work, network="dense", epochs=4).model
+    text = capsys.readouterr().out
+    assert weights_bytes(again) == weights_bytes(model)
+    assert ("resuming after epoch 3 of 4" in text) == (FILES[files] == 3)
+    if damage != "gone":
+        then = "resumes after epoch 3" if FILES[files] else "starts from the beginning"
+        assert f"is damaged: training {then}" in text
+    assert {path.name for path in work.state.iterdir()} == {path.name for path in state.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def finished_once(split, tensorflow):
+    """The state of a finished training, and its model; the same epoch is the best of both last states."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(split)
+        work = session()
+        return work.state, from_scratch(work, network="dense", epochs=4).model
 
 
 def test_the_key_of_a_state_has_everything_that_changes_it(tmp_path, monkeypatch):
@@ -79,5 +126,5 @@ def test_a_checkpoint_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypat
     events = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: events.append("synced"))
     monkeypatch.setattr(Path, "replace", lambda partial, target: events.append("renamed"))
-    checkpoints._write(tmp_path / "epoch-0001.npz", {"model-0": np.zeros(3)})
+    sealed.write(tmp_path, "epoch-0001", {"model-0": np.zeros(3)})
     assert events == ["synced", "renamed"]

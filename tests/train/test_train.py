@@ -11,7 +11,8 @@ from darkroom.core import runtime
 from darkroom.core.errors import UserError
 from darkroom.core.files import read_csv
 from darkroom.core.model_spec import ModelSpec, model_sha256
-from darkroom.core.params import Base, read_yaml
+from darkroom.core.params import Base
+from darkroom.core.yaml import read_yaml
 from darkroom.models.classifier import Classifier
 from darkroom.models.inputs import Features
 from darkroom.train import checkpoints
@@ -46,13 +47,14 @@ def test_a_fine_tuned_model_is_written_whole(vgg16, tmp_path):
     """`main`, with its run in MLflow."""
     new_store(tmp_path / "mlflow.db")
     (tmp_path / "reports/split.csv").write_text("picture,class,split\na,Bag,train\nb,Bag,val\nc,Bag,test\n")
+    (tmp_path / "reports/split.json").write_text('{"classes": {"Bag": {"train": 1, "val": 1, "test": 1}}}')
     (tmp_path / "reports/dataset.json").write_text('{"classes": {"Bag": 3}}')
     section = read_yaml(tmp_path / "params.yaml")["train"] | {"mode": "fine_tune", "epochs": 3, "batch_size": 16}
     section["fine_tune"] |= {"unfreeze": "block4", "epochs": 2, "learning_rate": 0.0003}
     params = Params(**section)
     state = checkpoints.folder({"seed": 1, **params.state_key()}, train.inputs(params))
     train.main(Base(seed=1), params)
-    assert list(state.rglob("state.npz"))
+    assert list(state.rglob("state-*.npz"))
     report = json.loads((tmp_path / "reports/train.json").read_text())
     history = read_csv(tmp_path / "reports/history.csv")
     assert len(history) == report["epochs"] == report["warm_up_epochs"] + 2

@@ -1,16 +1,16 @@
 """Test predictions of a model or a state of this project, from a file, git and DVC's cache, or MLflow."""
 
-import csv
-import io
 import re
 from pathlib import Path
 
 from darkroom.core.errors import UserError
+from darkroom.core.files import parse_csv
 from darkroom.core.paths import PREDICTIONS
+from darkroom.pipeline import dvc_state
 
 WORKSPACE = "workspace"
 MLFLOW_SCHEMES = ("models:/", "runs:/")
-COLUMNS = {"path", "label", "predicted"}
+COLUMNS = ("label", "path", "predicted")
 LABEL_PROBABILITY = "label_probability"  # a column that older files lack
 Predictions = dict[str, dict[str, str]]  # path to the row of predictions.csv
 
@@ -26,11 +26,11 @@ def read(source: str) -> Predictions:
         UserError: the source does not exist or has no predictions.
     """
     try:
-        rows = list(csv.DictReader(io.StringIO(text(source))))
-    except (UnicodeDecodeError, csv.Error):  # such as a model's file
-        rows = []
-    if not rows or not rows[0].keys() >= COLUMNS:
-        raise UserError(f"{source} holds no predictions with the columns {', '.join(sorted(COLUMNS))}.")
+        rows, reason = parse_csv(text(source), COLUMNS), "it is empty"
+    except ValueError as error:  # such as a model's file
+        rows, reason = [], "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+    if not rows:
+        raise UserError(f"{source} holds no predictions with the columns {', '.join(COLUMNS)} ({reason}).")
     return {row["path"]: row for row in rows}
 
 
@@ -66,6 +66,7 @@ def from_mlflow(source: str) -> str:
 
 def from_git(revision: str) -> str:
     """The predictions of a git revision or a DVC experiment, from DVC's cache or remote."""
+    dvc_state.repair()
     import dvc.api
     from dvc.exceptions import DvcException
     from dvc.scm import SCMError

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from darkroom.core.errors import UserError
-from darkroom.core.params import parse_yaml
 from darkroom.core.paths import RAW, SPLIT
+from darkroom.core.yaml import parse_yaml
 from darkroom.images.folders import PARTS
+from darkroom.pipeline import dvc_state
 
 WORKSPACE = "workspace"
 LEFT_OUT = "left out"  # the picture is in data/raw but not in data/split
@@ -42,10 +43,11 @@ def read(revision: str) -> Version:
     Raises:
         UserError: there is no such version, or its lists of files are not available.
     """
+    dvc_state.repair()
     from dvc.api import DVCFileSystem
-    from dvc.exceptions import DvcException, NotDvcRepoError
+    from dvc.exceptions import DvcException
     from dvc.repo import Repo
-    from dvc.scm import RevError, SCMError
+    from dvc.scm import RevError
 
     try:
         with Repo() as repo:  # the workspace's remote: an older revision may have none yet
@@ -55,8 +57,6 @@ def read(revision: str) -> Version:
             return Version(raw_md5, _files(repo, raw_md5), split_md5, _files(repo, split_md5) if split_md5 else None)
     except RevError:
         raise UserError(f"{revision} is not a git revision, an experiment, or `{WORKSPACE}`.") from None
-    except (NotDvcRepoError, SCMError):
-        raise UserError("this folder is not a git repository with DVC: run from the project's root folder.") from None
     except FileNotFoundError:
         raise UserError(
             f"neither DVC's cache nor the default remote has the list of pictures of {revision}: run `dvc push {RAW} "

@@ -8,7 +8,6 @@ machine is served, and no picture is stored.
 Reads   exports; for heat maps also models and reports/export.json
 """
 
-import json
 import logging
 import os
 import socket
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from darkroom.commands.page.explain import explain
 from darkroom.core.errors import UserError
+from darkroom.core.files import read_json
 from darkroom.core.model_spec import SPEC, model_sha256
 from darkroom.core.paths import EXPORT_REPORT, EXPORTS, MODELS
 from darkroom.images.formats import SUFFIXES
@@ -69,7 +69,7 @@ def find_explainer(path: Path) -> "tuple[Explainer | None, str]":
         return None, f"No heat map: it needs the model in {MODELS}, and this export is not in {EXPORTS}."
     if not (MODELS / SPEC).exists() or not EXPORT_REPORT.exists():
         return None, f"No heat map: it needs {MODELS} and {EXPORT_REPORT}, which are missing (run dvc pull)."
-    if model_sha256(MODELS) != json.loads(EXPORT_REPORT.read_text(encoding="utf-8"))["model_sha256"]:
+    if model_sha256(MODELS) != read_json(EXPORT_REPORT, model_sha256=str)["model_sha256"]:
         return None, f"No heat map: the model in {MODELS} is not the one that was exported (run dvc repro)."
     runtime.prepare(0)
     from darkroom.evaluate.grad_cam import Explainer

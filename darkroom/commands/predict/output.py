@@ -1,6 +1,5 @@
 """Write predictions as they come: a table for people, CSV and JSON for programs."""
 
-import csv
 import io
 import itertools
 import json
@@ -13,6 +12,8 @@ from typing import Any, NamedTuple, TextIO
 from tqdm import tqdm
 
 from darkroom.core.errors import UserError
+from darkroom.core.files import csv_line
+from darkroom.core.terminal import printable
 
 FORMATS = ("table", "json", "csv")
 BROKEN_PIPE = 141  # the exit code of a program whose reader has left
@@ -34,7 +35,7 @@ def write(
     Args:
         predictions: one for each of `paths`.
         form: table and csv are written row by row, json at the end.
-        out: file names may contain any bytes; CSV has them unchanged, JSON has them escaped.
+        out: file names may contain any bytes; CSV has them unchanged (see `csv_line`), JSON has them escaped.
         paths: of all pictures, for the width of the table.
         classes: all class names, for the same.
         top: number of classes in each prediction.
@@ -63,7 +64,9 @@ def _report_errors(predictions: Iterable[Prediction], failed: list[Prediction]) 
     """Yield all predictions; print those that failed to stderr and collect them in `failed`."""
     for item in predictions:
         if item.error:
-            tqdm.write(f"predict: {_printable(item.path)}: {item.error}", file=sys.stderr)  # above a progress bar
+            tqdm.write(
+                f"predict: {printable(item.path)}: {printable(item.error)}", file=sys.stderr
+            )  # above a progress bar
             failed.append(item)
         yield item
 
@@ -77,30 +80,22 @@ def _entry(item: Prediction) -> dict[str, Any]:
 
 def _csv(predictions: Iterable[Prediction], out: TextIO, top: int) -> None:
     """Columns path, label, probability, label_2, probability_2, …, error."""
-    writer = csv.writer(out, lineterminator="\n")
     pairs = [(f"label_{rank}", f"probability_{rank}") for rank in range(2, top + 1)]
-    writer.writerow(["path", "label", "probability", *itertools.chain(*pairs), "error"])
+    out.write(csv_line(["path", "label", "probability", *itertools.chain(*pairs), "error"]))
     for item in predictions:
         cells = itertools.chain(*item.top) if item.top else [""] * 2 * top
-        writer.writerow([item.path, *cells, item.error or ""])
+        out.write(csv_line([item.path, *cells, str(item.error or "")]))
         out.flush()
 
 
 def _table(predictions: Iterable[Prediction], out: TextIO, paths: Iterable[Path], classes: Iterable[str]) -> None:
     """Rows of the pictures that could be read."""
-    path_width = max(map(len, ["picture", *map(_printable, paths)]))
-    label_width = max(map(len, ["label", *map(_printable, classes)]))
+    path_width = max(map(len, ["picture", *map(printable, paths)]))
+    label_width = max(map(len, ["label", *map(printable, classes)]))
     print(f"{'picture':{path_width}}  {'label':{label_width}}  probability  then", file=out, flush=True)
     for item in predictions:
         if item.top:
             (label, probability), *others = item.top
-            then = ", ".join(f"{_printable(name)} {value:.4f}" for name, value in others)
-            row = (
-                f"{_printable(item.path):{path_width}}  {_printable(label):{label_width}}  {probability:11.4f}  {then}"
-            )
+            then = ", ".join(f"{printable(name)} {value:.4f}" for name, value in others)
+            row = f"{printable(item.path):{path_width}}  {printable(label):{label_width}}  {probability:11.4f}  {then}"
             print(row.rstrip(), file=out, flush=True)
-
-
-def _printable(name: Path | str) -> str:
-    """A name with control characters replaced by question marks, as `ls` shows it."""
-    return "".join(character if character.isprintable() else "?" for character in str(name))

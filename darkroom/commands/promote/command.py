@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from darkroom.commands.promote.validation import Validated, validate
 from darkroom.core.errors import UserError
 from darkroom.core.metric_table import Estimate
-from darkroom.core.paths import SPLIT
+from darkroom.core.model_spec import SPEC, verified_sha256
+from darkroom.core.paths import MODELS, SPLIT
 from darkroom.evaluate.statistics import SIGNIFICANT, Paired, mean_difference
 from darkroom.images.folders import listed
 from darkroom.tracking import registry, tags
@@ -32,6 +33,8 @@ def main(name: str, anyway: bool) -> None:
     """Compare champion and candidate, and move the alias."""
     import mlflow
 
+    if (MODELS / SPEC).exists():
+        verified_sha256()  # a damaged project's pictures and figures are no base for the decision
     connect()
     candidate, champion = (registry.version_by_alias(name, alias) for alias in (registry.CANDIDATE, registry.CHAMPION))
     if candidate is None:

@@ -19,9 +19,9 @@ from darkroom.commands.sweep.trial import Data, evaluate
 from darkroom.core import runtime
 from darkroom.core.errors import UserError
 from darkroom.core.hashing import code_digest
-from darkroom.core.model_spec import BackboneSpec
+from darkroom.core.model_spec import SPEC, BackboneSpec, verified_sha256
 from darkroom.core.params import overlay
-from darkroom.core.paths import EXTRACT_REPORT, FEATURES
+from darkroom.core.paths import EXTRACT_REPORT, FEATURES, MODELS
 from darkroom.extract.params import Params as Extract
 from darkroom.models.inputs import Features
 from darkroom.pipeline import params
@@ -34,6 +34,8 @@ def main(name: str, trials: int, minutes: float | None, seed: int | None, heads:
     head_types = checked(name, trials, heads)
     content = params.load()
     sections = params.check(content)
+    if (MODELS / SPEC).exists():
+        verified_sha256()  # a damaged project is not searched for something better
     spec = extracted(sections.extract)
     experiment = store.connect()
     runtime.prepare(sections.base.seed)
@@ -100,9 +102,7 @@ def extracted(settings: Extract) -> BackboneSpec:
     """
     if settings.backbone is None:
         raise UserError("a sweep needs features, but extract.backbone is null: set it to a network.")
-    if not EXTRACT_REPORT.exists():
-        raise UserError("there are no features yet: run `dvc repro extract`.")
-    spec = BackboneSpec.model_validate_json(EXTRACT_REPORT.read_bytes())
+    spec = BackboneSpec.load(EXTRACT_REPORT)
     actual = spec.model_dump(mode="json", by_alias=True)
     expected = settings.model_dump(mode="json", exclude={"precision"})  # "auto" depends on the machine
     if any(actual[key] != value for key, value in expected.items()):

@@ -5,6 +5,7 @@ resumes as if it had not been: the unfinished trial is marked as failed and trie
 """
 
 import contextlib
+import sqlite3
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from darkroom.commands.sweep import search
 from darkroom.core import paths, seeds
+from darkroom.core.files import remove
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -39,6 +41,7 @@ class Sweep:
         self.alive = FileLock(self._worker_lock(self.worker))
         with self.lock:  # two processes at once would both create the tables
             self.alive.acquire()
+            set_aside_damaged(folder / "trials.db")
             url, timeout = paths.sqlite_address(folder / "trials.db"), {"connect_args": {"timeout": LOCK_SECONDS}}
             storage = optuna.storages.RDBStorage(url, engine_kwargs=timeout)
             pruner = optuna.pruners.MedianPruner(n_startup_trials=PEERS, n_warmup_steps=FREE_EPOCHS, n_min_trials=PEERS)
@@ -131,6 +134,26 @@ class Sweep:
 
     def _worker_lock(self, worker: str) -> Path:
         return self.folder / f"worker-{worker}.lock"
+
+
+def set_aside_damaged(database: Path) -> None:
+    """Rename a database that is none any more, and say so: the sweep then begins again."""
+    if not database.exists():
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(database, timeout=LOCK_SECONDS)) as connection:
+            intact = connection.execute("PRAGMA integrity_check(1)").fetchone() == ("ok",)
+    except sqlite3.OperationalError:  # it is a folder, or cannot be read
+        intact = not database.is_dir()
+    except sqlite3.DatabaseError:
+        intact = False
+    if not intact:
+        damaged = database.with_name(f"{database.name}.damaged")
+        remove(damaged)
+        database.rename(damaged)
+        for name in ("-wal", "-shm", "-journal"):
+            database.with_name(database.name + name).unlink(missing_ok=True)
+        print(f"sweep: {database} is damaged: it is now {damaged.name}, and the sweep begins again", flush=True)
 
 
 def _is_held(lock: Path) -> bool:

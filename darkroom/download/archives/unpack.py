@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from darkroom.core.errors import UserError, environment_sentence
-from darkroom.core.files import walk
+from darkroom.core.folders import walk
 from darkroom.download.archives import refusals, seven_zip, tars, zips
 from darkroom.download.archives.kinds import is_archive_among_files, kind, stem
 from darkroom.download.archives.members import Budget, Limits, Unpacking

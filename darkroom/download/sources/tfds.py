@@ -1,7 +1,9 @@
 """Source `tfds`: image-classification sets of TensorFlow Datasets."""
 
+import json
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +50,38 @@ def _pictures(builder: Any, parts: dict[str, str], classes: list[str]) -> Iterat
         )
         # Other features may differ in shape from picture to picture, and single examples take four times as long.
         batches = examples.map(lambda example: (example["image"], example["label"])).batch(64)
-        pictures = (picture for batch in tfds.as_numpy(batches) for picture in zip(*batch, strict=True))
+        pictures = _intact(tfds.as_numpy(batches), count, builder.data_dir)
         for number, (content, label) in enumerate(progress(pictures, count, f"reading {builder.name} {split}")):
             suffix = "png" if content.startswith(b"\x89PNG") else "jpg"
             yield SourceFile(part, classes[label], f"{number:06d}.{suffix}", content)
+
+
+def _intact(batches: Iterable[Any], count: int, folder: str) -> Iterator[tuple[bytes, int]]:
+    """The pictures of a split with their labels.
+
+    Raises:
+        UserError: the prepared files are damaged (each record has a checksum) or not all there.
+    """
+    import tensorflow as tf
+
+    number, reason = 0, ""
+    try:
+        for batch in batches:
+            yield from zip(*batch, strict=True)
+            number += len(batch[0])
+    except tf.errors.OpError as error:
+        if isinstance(error, tf.errors.ResourceExhaustedError):
+            raise
+        reason = " ".join(str(error.message).split())[:200]
+    if reason or number != count:
+        raise _damaged(folder, reason or f"{number:,} of {count:,} pictures")
+
+
+def _damaged(folder: Path | str, reason: str) -> UserError:
+    return UserError(
+        f"the prepared data set in {folder} is damaged ({reason}): delete this folder; it is prepared again if "
+        "TensorFlow Datasets knows it."
+    )
 
 
 def _check_tracked(builder: Any, params: Params) -> None:
@@ -80,9 +110,14 @@ def _builder(name: str, data_dir: str | None) -> Any:
 
     try:
         builder = tfds.builder(name, data_dir=data_dir)
-    except (tfds.core.registered.DatasetNotFoundError, AssertionError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"download.name {name} is not in TensorFlow Datasets ({reason}).") from None
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        unknown = tfds.core.registered.DatasetNotFoundError, AssertionError, ValueError
+        if isinstance(error, unknown) and not isinstance(error, json.JSONDecodeError):
+            raise UserError(f"download.name {name} is not in TensorFlow Datasets ({reason}).") from None
+        # TensorFlow Datasets has many errors for its own files.
+        folder = Path(data_dir or tfds.core.constants.DATA_DIR, re.split("[:/]", name)[0]).expanduser()
+        raise _damaged(folder, reason) from None
     features = builder.info.features
     if not {"image", "label"} <= set(features) or not hasattr(features["label"], "names"):
         raise UserError(f"download.name {name} has no image and label: choose an image-classification set.")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
-from darkroom.core.errors import UserError
 from darkroom.core.params import Section
+from darkroom.core.resources import require_memory
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -124,22 +124,19 @@ def rounded(value: float) -> float:
     return value if isinstance(value, int) else float(f"{value:.3g}")
 
 
-def require_memory(needed: int, name: str, shape: tuple[int, ...]) -> None:
-    """Stop with a sentence before the system kills the process without one.
+def require_memory_of(name: str, needed: float, shape: tuple[int, ...]) -> None:
+    """Stop before a head is fitted that needs more memory than there is.
 
     Args:
-        needed: bytes.
         name: type of the head.
+        needed: bytes.
         shape: of the training features.
 
     Raises:
         UserError: less memory is free.
     """
-    import psutil
-
-    if needed > psutil.virtual_memory().available:
-        raise UserError(
-            f"train.head {name} on {shape[0]:,} pictures with {shape[1]:,} features needs about "
-            f"{needed / 2**30:.0f} GB of memory: choose head dense, extract.pooling avg, or fewer pictures "
-            "(download.limit_per_class)."
-        )
+    require_memory(
+        needed,
+        f"train.head {name} on {shape[0]:,} pictures with {shape[1]:,} features",
+        "choose head dense, extract.pooling avg, or fewer pictures (download.limit_per_class)",
+    )

@@ -1,11 +1,13 @@
 """Head `dense`: hidden layers trained by gradient descent."""
 
-from typing import TYPE_CHECKING, Any, Literal
+import itertools
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from darkroom.core.errors import UserError
-from darkroom.core.params import Count, Section, Share
+from darkroom.core.params import Section, Share
+from darkroom.core.resources import require_memory
 from darkroom.models.heads.base import Head, Settings, register, rounded
 
 if TYPE_CHECKING:
@@ -15,10 +17,10 @@ if TYPE_CHECKING:
 class DenseSettings(Section):
     """Its keys of `train.head`."""
 
-    hidden: list[Count] = Field([256])
+    hidden: list[Annotated[int, Field(ge=1, le=100_000)]] = Field([256], max_length=100)
     activation: Literal["relu", "tanh", "sigmoid", "leaky_relu"] = "relu"
     batch_norm: bool = False
-    dropout: Share | list[Share] = 0.5
+    dropout: Share | Annotated[list[Share], Field(max_length=101)] = 0.5
     output: Literal["softmax", "sigmoid"] = "softmax"
 
 
@@ -46,12 +48,19 @@ class Dense(Head):
         """The layers.
 
         Raises:
-            UserError: output `sigmoid` with more than two classes.
+            UserError: output `sigmoid` with more than two classes, or more weights than fit into memory.
         """
         import keras
 
         # Layers have names, since Keras' numbers would depend on what else the process has built and are in the file.
         hidden, dropout = settings["hidden"], settings["dropout"]
+        widths = [int(x.shape[-1]), *hidden, classes]
+        weights = sum(before * after for before, after in itertools.pairwise(widths))
+        require_memory(
+            4 * 4 * weights,  # float32; with the gradient and the two moments of adam
+            f"train.head.hidden {hidden} on {widths[0]:,} features",
+            "choose fewer units, or extract.pooling avg",
+        )
         *rates, last = dropout if isinstance(dropout, list) else [dropout] * (len(hidden) + 1)
         for number, (units, rate) in enumerate(zip(hidden, rates, strict=True), start=1):
             x = keras.layers.Dropout(rate, name=f"dropout_{number}")(x)

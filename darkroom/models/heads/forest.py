@@ -1,9 +1,11 @@
 """Head `forest`: a random forest."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from darkroom.core.parallel import cores
-from darkroom.core.params import Count, Section
+from darkroom.core.params import Section
 from darkroom.models.heads.base import Data, Fitted, Fitter, Settings, register
 from darkroom.models.heads.trees import DecisionTrees, nodes
 
@@ -11,7 +13,7 @@ from darkroom.models.heads.trees import DecisionTrees, nodes
 class ForestSettings(Section):
     """Its keys of `train.head`."""
 
-    trees: list[Count] = Field([300], min_length=1)
+    trees: list[Annotated[int, Field(ge=1, le=10_000)]] = Field([300], min_length=1, max_length=100)
 
 
 @register

@@ -12,7 +12,7 @@ from darkroom.models.heads.base import Classical, Data, Fitted, Fitter, Settings
 class NeighboursSettings(Section):
     """Its keys of `train.head`."""
 
-    neighbours: list[Count] = Field([5, 10, 15, 20, 30], min_length=1)
+    neighbours: list[Count] = Field([5, 10, 15, 20, 30], min_length=1, max_length=100)
 
 
 @register

@@ -12,7 +12,7 @@ from darkroom.models.heads.base import Classical, Settings
 class PenaltySettings(Section):
     """Keys of `train.head` of the heads with a penalty."""
 
-    c: list[Positive] = Field([0.3, 1.0, 3.0, 10.0, 30.0], alias="C", min_length=1)
+    c: list[Positive] = Field([0.3, 1.0, 3.0, 10.0, 30.0], alias="C", min_length=1, max_length=100)
 
 
 class Linear(Classical):

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from darkroom.models.heads.base import Classical, Data, Fitted, Fitter, Settings, register, require_memory
+from darkroom.models.heads.base import Classical, Data, Fitted, Fitter, Settings, register, require_memory_of
 from darkroom.models.heads.linear import PenaltySettings
 
 
@@ -38,7 +38,7 @@ class RBFSVM(Classical):
 
         from darkroom.models.heads.layers import squared_distances
 
-        require_memory(3 * 8 * len(data.x) ** 2, self.name, data.x.shape)
+        require_memory_of(self.name, 3 * 8 * len(data.x) ** 2, data.x.shape)
         spread = data.x.shape[1] * data.x.var(dtype=np.float64)
         gamma = np.array(1 / spread if spread else 1.0, np.float32)
         kernel = np.exp(-gamma * ops.convert_to_numpy(squared_distances(data.x, data.x))).astype(np.float64)

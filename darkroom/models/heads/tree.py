@@ -10,7 +10,7 @@ from darkroom.models.heads.trees import DecisionTrees, nodes
 class TreeSettings(Section):
     """Its keys of `train.head`."""
 
-    leaf: list[Count] = Field([5, 10, 20, 50], min_length=1)
+    leaf: list[Count] = Field([5, 10, 20, 50], min_length=1, max_length=100)
 
 
 @register

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 
@@ -65,6 +67,29 @@ def test_a_prepared_set_with_several_splits(prepared):
     labels = {pixels.tobytes(): ("a_cat", "dog")[number] for number, pixels in rows}
     assert all(labels[decode(file.content)[..., 0].tobytes()] == file.label for file in files)
     assert [file.name for file in train] == [f"{number:06d}.png" for number in range(12)]
+
+
+RECORDS = "own_pets-train.tfrecord-00000-of-00001"
+
+
+@pytest.mark.full
+@pytest.mark.table
+@pytest.mark.parametrize("name", [RECORDS, "dataset_info.json", "features.json"])
+@pytest.mark.parametrize("damage", ["one bit", "cut off", "empty", "gone"])
+def test_a_damaged_prepared_set_is_refused(name, damage, prepared, tmp_path):
+    folder = tmp_path / "own_pets/1.0.0"
+    shutil.copytree(f"{prepared[0]}/own_pets/1.0.0", folder)
+    content = (folder / name).read_bytes()
+    if damage == "gone":
+        (folder / name).unlink()
+    elif damage == "one bit":
+        (folder / name).write_bytes(bytes([*content[:200], content[200] ^ 1, *content[201:]]))
+    else:
+        (folder / name).write_bytes(content[:-5] if damage == "cut off" else b"")
+    unknown = (name, damage) == ("features.json", "gone")  # by this file a folder is recognised as a data set
+    sentence = "own_pets not found" if unknown else r"the prepared data set in .*own_pets.* is damaged \("
+    with pytest.raises(UserError, match=sentence):
+        files_of("tfds", str(tmp_path), name="own_pets:1.0.0", data_dir=str(tmp_path))
 
 
 def test_a_prepared_set_with_one_split_is_for_training(prepared):

@@ -291,7 +291,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from darkroom.commands.predict import command
-command.main([sys.argv[1]], Path(sys.argv[2]), "json", 3, None)
+command.main([sys.argv[1]], Path(sys.argv[2]), False, "json", 3, None)
 print({"tensorflow", "keras"} & set(sys.modules), file=sys.stderr)
 """
 

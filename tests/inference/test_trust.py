@@ -112,7 +112,7 @@ LISTED = {
     ("darkroom/backbones/vgg16_mirror.py", "np.load"): "arrays",
     ("darkroom/backbones/vgg16_mirror.py", "onnx.load"): "a pinned file",
     ("darkroom/backbones/weights.py", "backbone.load_weights"): "arrays; Keras refuses HDF5 that refers to other files",
-    ("darkroom/core/params.py", "YAML(typ='safe', pure=True).load"): "plain values",
+    ("darkroom/core/yaml.py", "yaml.load"): "plain values",
     ("darkroom/download/sources/__init__.py", "importlib.import_module"): "one of a list",
     ("darkroom/extract/feature_cache.py", "np.load"): "arrays",
     ("darkroom/inference/formats/__init__.py", "importlib.import_module"): "files of the folder",
@@ -124,6 +124,7 @@ LISTED = {
     ("darkroom/models/inputs.py", "np.load"): "arrays",
     ("darkroom/models/networks/__init__.py", "importlib.import_module"): "one of the folder's files",
     ("darkroom/pipeline/recipes.py", "yaml.load"): "plain values, as ruamel's round trip builds them",
+    ("darkroom/tracking/failures.py", "ScriptDirectory.from_config"): "the list of MLflow's own migrations",
     ("darkroom/train/checkpoints.py", "np.load"): "arrays",
     ("darkroom/train/fine_tuning.py", "whole.load_weights"): "arrays",
 }
@@ -134,7 +135,18 @@ LOADERS = re.compile(
 )
 # Functions of this project called load, each of which calls one of the above or reads JSON; and Pillow's pixels.
 OWN = {
-    *(f"{name}.load" for name in ("params", "formats", "matching", "Classifier", "classifier.Classifier", "ModelSpec")),
+    *(
+        f"{name}.load"
+        for name in (
+            "params",
+            "formats",
+            "matching",
+            "Classifier",
+            "classifier.Classifier",
+            "ModelSpec",
+            "BackboneSpec",
+        )
+    ),
     *(f"{name}.load" for name in ("weights", "trained", "self.checkpoints", "cls", "file", "image", "Tree", "inputs")),
 }
 

@@ -21,7 +21,7 @@ from darkroom.evaluate.params import Params
 from darkroom.images.folders import PARTS
 from darkroom.models.classifier import Classifier
 from darkroom.pipeline.script import run
-from darkroom.tracking import pipeline_log, store
+from darkroom.tracking import failures, pipeline_log
 
 if TYPE_CHECKING:
     from darkroom.evaluate.label_noise import LabelIssue
@@ -42,7 +42,7 @@ def main(base: Base, params: Params) -> None:
     predictions = {part: predict(model, part) for part in PARTS}
     issues = label_noise.find_issues(model, base.seed) if params.label_issues else None
     metrics = evaluate(model, sha256, predictions, issues, params, base.seed)
-    store.best_effort(lambda: pipeline_log.log_evaluation(time.monotonic() - started))
+    failures.best_effort(lambda: pipeline_log.log_evaluation(time.monotonic() - started))
     print(f"evaluate: accuracy {Estimate.of(metrics, 'accuracy').text()}; {paths.REPORT}")
 
 

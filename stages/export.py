@@ -33,7 +33,7 @@ from darkroom.inference import digests, formats
 from darkroom.inference.formats import FORMATS
 from darkroom.models.classifier import Classifier
 from darkroom.pipeline.script import run
-from darkroom.tracking import pipeline_log, store
+from darkroom.tracking import failures, pipeline_log
 
 
 def main(base: Base, params: Params) -> None:
@@ -64,7 +64,7 @@ def main(base: Base, params: Params) -> None:
         digests.write(folder)
     write_json(EXPORT_REPORT, {"model_sha256": sha256, **results})
     milliseconds = {name: comparison.milliseconds for name, comparison in comparisons.items()}
-    store.best_effort(lambda: pipeline_log.log_export(params.register_as, time.monotonic() - started, milliseconds))
+    failures.best_effort(lambda: pipeline_log.log_export(params.register_as, time.monotonic() - started, milliseconds))
     for name, report in results.items():
         print(
             f"export: {EXPORTS / FORMATS[name].file}, {report['bytes'] / 1e6:.1f} MB, {milliseconds[name]:.1f} ms a "

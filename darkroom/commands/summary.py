@@ -11,7 +11,8 @@ from darkroom.core.metric_table import Estimate
 from darkroom.core.paths import DATASET_REPORT, EXPORTS, METRICS, REPORT
 from darkroom.inference.formats import FORMATS
 from darkroom.tracking import views
-from darkroom.tracking.store import connect, display_uri, is_server
+from darkroom.tracking.address import display_uri, is_server
+from darkroom.tracking.store import connect
 
 UI = "http://127.0.0.1:5000"  # the default address of `mlflow ui`
 

@@ -14,7 +14,8 @@ from darkroom.core.model_spec import ModelSpec
 from darkroom.core.paths import EXPORT_REPORT, METRICS, MODELS
 from darkroom.pipeline import params
 from darkroom.tracking import pipeline_log
-from darkroom.tracking.store import display_uri, readable_errors
+from darkroom.tracking.address import display_uri
+from darkroom.tracking.failures import readable_errors
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """All paths, relative to the project's root, where DVC runs the stages."""
 
+import os
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
@@ -47,6 +48,15 @@ def home() -> Path:
     """
     root = Path.cwd()
     return next((folder.parent for folder in root.parents if folder.name == ".dvc"), root)
+
+
+def sqlite_address(path: Path) -> str:
+    """Return SQLAlchemy's address of a database: relative where the path has characters that an address encodes.
+
+    SQLAlchemy takes what follows a ? for options, and MLflow decodes %20, but neither encodes them.
+    """
+    odd = set("%?#") & set(str(path))
+    return f"sqlite:///{os.path.relpath(path) if odd else path}"
 
 
 def cache() -> Path:

@@ -1,11 +1,10 @@
 """What work needs, checked before it starts: a sentence at once, and no killed process or full disk later."""
 
+import itertools
 import os
 from pathlib import Path
 
 from darkroom.core.errors import UserError, free_space, size
-
-SMALL = 2**28  # bytes of memory that are not worth a look
 
 
 def require_memory(needed: float, what: str, remedy: str) -> None:
@@ -19,8 +18,6 @@ def require_memory(needed: float, what: str, remedy: str) -> None:
     Raises:
         UserError: less memory is free.
     """
-    if needed < SMALL:
-        return
     import psutil
 
     if needed > (free := psutil.virtual_memory().available):
@@ -40,6 +37,8 @@ def require_space(folder: Path, needed: float, what: str, remedy: str) -> None:
         UserError: less space is free.
     """
     if needed > (free := free_space(folder)):
+        # What is named `.partial` is ours, and gone when the user looks.
+        folder = Path(*itertools.takewhile(lambda part: not part.endswith(".partial"), folder.parts))
         raise UserError(
             f"{what} needs about {size(needed)} on the disk that holds {folder}, but {size(free)} are free: {remedy}."
         )

@@ -25,9 +25,13 @@ def use_own_folder() -> None:
         _lock(new)
         folder = new.rename(base / f"{PREFIX}{new.name.rpartition('-')[2]}")  # from here on others look at it
         tempfile.tempdir = str(folder)
-        owner = os.getpid()
-        # A forked process has this, too.
-        atexit.register(lambda: os.getpid() == owner and shutil.rmtree(folder, ignore_errors=True))
+        atexit.register(_remove, folder, os.getpid())
+
+
+def _remove(folder: Path, owner: int) -> None:
+    """Delete the folder of a process, unless this is a fork of it, which runs the same at its exit."""
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _lock(folder: Path) -> None:

@@ -4,10 +4,12 @@ import contextlib
 import os
 import sys
 import time
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TextIO, TypeVar
 
 T = TypeVar("T")
+JOINERS = "\u200c\u200d"
 SECONDS_BETWEEN_LINES = 5.0
 
 
@@ -49,7 +51,39 @@ def printable(text: object, limit: int | None = None) -> str:
     """
     shown = str(text)
     shown = shown if limit is None or len(shown) <= limit else f"{shown[: limit - 1]}…"
-    return shown if shown.isprintable() else "".join(one if one.isprintable() else "?" for one in shown)
+    return replaced(shown, "?")
+
+
+def replaced(text: str, other: str, kept: str = "") -> str:
+    """A text with `other` for each character that does something instead of being seen, except those in `kept`."""
+    if text.isprintable():
+        return text
+    return "".join(one if one in kept or _is_seen(one) else other for one in text)
+
+
+def _is_seen(character: str) -> bool:
+    """Letters, signs, spaces, and what joins letters and emoji."""
+    return character.isprintable() or unicodedata.category(character) == "Zs" or character in JOINERS
+
+
+class Printable:
+    """A text stream on which only line breaks and tabs do something: names in what is printed come from outside."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.unfiltered = stream
+
+    def write(self, text: str) -> int:
+        """Write what can be seen of the text."""
+        return self.unfiltered.write(replaced(text, "?", kept="\n\t"))
+
+    def __getattr__(self, name: str) -> Any:
+        """All else is the stream's."""
+        return getattr(self.unfiltered, name)
+
+
+def unfiltered(stream: TextIO) -> TextIO:
+    """The stream as it was, for output in a format that has its own way to write such names."""
+    return getattr(stream, "unfiltered", stream)
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

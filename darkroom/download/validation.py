@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from darkroom.core.errors import UserError, is_of_the_machine
+from darkroom.core.terminal import replaced
 from darkroom.download import inspection
 from darkroom.download.sources.base import SourceFile
 from darkroom.images.decode import decode, has_wrong_suffix
@@ -56,8 +57,12 @@ class Checked(NamedTuple):
 def jobs(files: Iterable[SourceFile], folder: Path, bounds: Bounds, seed: int) -> Iterator[Job]:
     """The place of each file: `folder/<part>/<class>/<name>`. A file whose place is taken is bad."""
     taken = set()
+    labels: dict[str, str] = {}  # by class
     for item in files:
-        file = item._replace(label=_utf8(item.label), name=_utf8(item.name))
+        label = replaced(_utf8(item.label), "_")  # such as a line break, which would end a line of labels.txt
+        if (other := labels.setdefault(label, item.label)) != item.label:
+            raise UserError(f"classes {other!r} and {item.label!r} would have the same name, {label}: rename one.")
+        file = item._replace(label=label, name=_utf8(item.name))
         name = place = "/".join(filter(None, (file.part, file.label, file.name)))
         number = 1
         while name in taken:

@@ -14,6 +14,7 @@ import jinja2
 
 from darkroom.core import paths, reports
 from darkroom.core.hashing import folder_md5, folder_sha256
+from darkroom.core.markdown import escaped
 from darkroom.core.metric_table import METRICS, UNCALIBRATED, Estimate
 from darkroom.core.model_spec import BackboneSpec, ModelSpec, model_sha256
 from darkroom.images.folders import PARTS
@@ -40,9 +41,9 @@ def render(model: Classifier, formats: Mapping[str, Mapping[str, Any]]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined,
-        autoescape=False,  # noqa: S701 - Markdown, not HTML; names go through `text`
+        autoescape=False,  # noqa: S701 - Markdown, not HTML; names go through `escaped`
     )
-    environment.filters |= {"text": text, "plain": plain, "four": lambda value: f"{value:.4f}"}
+    environment.filters |= {"text": escaped, "plain": plain, "four": lambda value: f"{value:.4f}"}
     spec, dataset, metrics = model.spec, reports.dataset(), reports.metrics()
     parts = Counter((row["split"], row["class"]) for row in reports.split())
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
@@ -74,20 +75,15 @@ def render(model: Classifier, formats: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
-def text(value: object) -> str:
-    """A name in Markdown: on one line, escaped so that it reads as it is, in a table too."""
-    line = " ".join(str(value).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    # An underscore between letters is literal; any other character that Markdown might take for markup is escaped.
-    return re.sub(r"([\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", line)
-
-
 def plain(value: Any) -> str:
     """A setting's value for people."""
     if isinstance(value, Mapping):
-        return text(", ".join(f"{name} {plain(inner)}" for name, inner in value.items()))
+        return escaped(", ".join(f"{name} {plain(inner)}" for name, inner in value.items()))
     if isinstance(value, list | tuple):
         return ", ".join(plain(inner) for inner in value) or "none"
-    return {None: "none", True: "yes", False: "no"}[value] if value is None or isinstance(value, bool) else text(value)
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    return escaped(value)
 
 
 def head_settings(spec: ModelSpec) -> list[tuple[str, Any]]:

@@ -26,7 +26,7 @@ STAGES = ("download", "split", "augment", "extract", "train", "evaluate", "expor
 class Tracking(Section):
     """Section `tracking` of params.yaml: where runs are recorded; never a dependency of a stage."""
 
-    experiment: str = Field("darkroom", min_length=1)
+    experiment: str = Field("darkroom", min_length=1, max_length=500)  # by MLflow
 
 
 class Params(Section):

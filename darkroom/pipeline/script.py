@@ -5,11 +5,12 @@ import atexit
 import gc
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
 
 from darkroom.core.errors import UserError, environment_sentence
 from darkroom.core.secrets import redact
 from darkroom.core.temporary import use_own_folder
+from darkroom.core.terminal import Printable, replaced, unfiltered
 
 if TYPE_CHECKING:
     from darkroom.core.params import Base
@@ -46,14 +47,22 @@ def guarded(name: str, work: Callable[[], None]) -> NoReturn:
     The sentence is a UserError's, or on an error of the environment; a fault of the program shows its traceback.
     """
     use_own_folder()
+    sys.stdout = cast(TextIO, Printable(sys.stdout))
     try:
         work()
     except UserError as error:
-        sys.exit(f"{name}: {redact(str(error))}")
+        sys.exit(_shown(f"{name}: {error}"))
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
         if (sentence := environment_sentence(error)) is None:
             raise
-        sys.exit(f"{name}: {redact(sentence)}")
+        sys.exit(_shown(f"{name}: {sentence}"))
+    finally:
+        sys.stdout = unfiltered(sys.stdout)
     sys.exit(0)
+
+
+def _shown(text: str) -> str:
+    """A message without secrets, and without characters that do something to a terminal."""
+    return replaced(redact(text), "?", kept="\n\t")

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from darkroom.core.errors import UserError, environment_sentence
 from darkroom.core.files import write_text
 from darkroom.tracking import folds, run_text, runs, tags, training_record
-from darkroom.tracking.store import best_effort, connect, readable_errors
+from darkroom.tracking.failures import best_effort, readable_errors
+from darkroom.tracking.store import connect
 
 if TYPE_CHECKING:
     from darkroom.train.result import Log

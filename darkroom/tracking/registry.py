@@ -6,7 +6,8 @@ from darkroom.core import reports
 from darkroom.core.errors import UserError
 from darkroom.core.metric_table import Estimate
 from darkroom.tracking import runs, tags
-from darkroom.tracking.store import display_uri, one_line
+from darkroom.tracking.address import display_uri
+from darkroom.tracking.failures import one_line
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

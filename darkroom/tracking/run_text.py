@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import shlex
 from collections import Counter
 from typing import Any
 
 from darkroom.core import reports
 from darkroom.core.errors import UserError
+from darkroom.core.markdown import escaped
 from darkroom.core.metric_table import METRICS, Estimate
 from darkroom.core.params import flat
 from darkroom.pipeline import params, recipes
@@ -14,6 +16,7 @@ from darkroom.pipeline import params, recipes
 RECIPE = "DARKROOM_RECIPE"  # environment variable: the recipe that the run was started from
 NOTE = "mlflow.note.content"  # MLflow's tag for a description, in Markdown
 CLASSES = 12  # named with their counts
+NAME = 200  # characters of a name: MLflow cuts what is longer than 8,000 in all
 
 
 def title() -> str:
@@ -89,9 +92,9 @@ def _metrics(metrics: dict[str, Any]) -> str:
 
 def _model() -> str:
     content = params.complete(params.load())
-    parts = [f"**Model**: {model_name(content)}"]
+    parts = [f"**Model**: {escaped(model_name(content), NAME)}"]
     if name := recipe(content):
-        parts.append(f"recipe {name}")
+        parts.append(f"recipe {escaped(name, NAME)}")
     return ", ".join(parts) + f", seed {content['base']['seed']}."
 
 
@@ -99,14 +102,14 @@ def _data() -> str:
     """The pictures of each class and part; new pictures of `augment` do not count."""
     parts = Counter(row["split"] for row in reports.split())
     classes = reports.dataset()["classes"]
-    counts = [f"{name} {count:,}" for name, count in list(classes.items())[:CLASSES]]
+    counts = [f"{escaped(name, NAME)} {count:,}" for name, count in list(classes.items())[:CLASSES]]
     if len(classes) > CLASSES:
         counts.append(f"{len(classes) - CLASSES:,} more")
     splits = ", ".join(f"{parts[part]:,} {part}" for part in ("train", "val", "test"))
     download = params.complete(params.load())["download"]
     source = download["name"] if download["source"] == "tfds" else download["url"] or download["path"]
     return (
-        f"**Data**: {sum(classes.values()):,} pictures of {len(classes):,} classes from {source} "
+        f"**Data**: {sum(classes.values()):,} pictures of {len(classes):,} classes from {escaped(source, NAME)} "
         f"({', '.join(counts)}); {splits}."
     )
 
@@ -116,7 +119,8 @@ def _reproduction(tags: dict[str, str]) -> str:
     commands = [f"git checkout {commit}"] if (commit := tags["git_commit"]) != "none" else []
     params_hint = "copy params.yaml from this run's artifacts"
     if experiment := tags.get("dvc_experiment"):
-        commands.append(f"dvc exp apply {experiment}  # without it: {params_hint}; dvc repro")
+        quoted = shlex.quote(" ".join(experiment.replace("`", "?").split()))  # else it could end the block
+        commands.append(f"dvc exp apply {quoted}  # without it: {params_hint}; dvc repro")
     else:
         commands += [f"# {params_hint}, then:", "dvc repro"]
     heading = "**To reproduce it** (nothing that DVC's cache or remote holds is computed again):"

@@ -10,7 +10,8 @@ from darkroom.core.files import remove
 from darkroom.core.hashing import sha256
 from darkroom.core.model_spec import model_sha256, verified_sha256
 from darkroom.tracking import run_text, tags
-from darkroom.tracking.store import best_effort, connect
+from darkroom.tracking.failures import best_effort
+from darkroom.tracking.store import connect
 from darkroom.tracking.training_record import has_current_params, write_training
 
 if TYPE_CHECKING:

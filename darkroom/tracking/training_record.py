@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from darkroom.core import paths, reports
 from darkroom.core.model_spec import SPEC, model_sha256
-from darkroom.core.params import flat
 from darkroom.pipeline import params
-from darkroom.tracking import run_text, tags, views
+from darkroom.tracking import names, run_text, tags, views
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -33,7 +32,7 @@ def log_inputs() -> None:
     import mlflow
 
     views.install(mlflow.active_run().info.experiment_id)
-    mlflow.log_params(flat(params.complete(params.load())))
+    mlflow.log_params(names.logged(params.complete(params.load())))
     mlflow.log_artifact(str(paths.PARAMS))
     log_dataset()
     describe()
@@ -78,7 +77,7 @@ def describe(metrics: dict[str, Any] | None = None) -> None:
 
 def has_current_params(run: "Run") -> bool:
     """Whether the params that a run has logged equal the current ones: MLflow refuses to change any."""
-    current = {name: str(value) for name, value in flat(params.complete(params.load())).items()}
+    current = names.logged(params.complete(params.load()))
     return all(current.get(name) == value for name, value in run.data.params.items())
 
 

@@ -1,5 +1,9 @@
 """Sources of weights: Keras, a mirror, a file, the folder of a model trained earlier, a model in MLflow."""
 
+import pickle
+import zipfile
+
+import h5py
 import keras
 import mlflow
 import numpy as np
@@ -9,6 +13,7 @@ from darkroom.backbones import keras_apps, vgg16_mirror, weights
 from darkroom.core.errors import UserError
 from darkroom.core.hashing import arrays_sha256
 from darkroom.tracking import pipeline_log, store
+from tests.helpers import hostile
 from tests.helpers.backbones import vgg16_weights
 from tests.helpers.project import inside
 from tests.helpers.stores import new_store
@@ -162,3 +167,53 @@ def test_a_model_in_mlflow_is_an_earlier_model(project, tmp_path):
         for address in addresses:
             for array, original in zip(loaded("VGG16", address), expected.get_weights(), strict=True):
                 assert (array == original).all(), address
+
+
+def refers_elsewhere(path, how):
+    """Change a weights file so that an array comes from another file, or has a size that it does not hold."""
+    with h5py.File(path, "r+") as file:
+        arrays = []
+        file.visititems(lambda name, item: arrays.append(item) if isinstance(item, h5py.Dataset) else None)
+        item = max(arrays, key=lambda array: array.size)
+        group, name, shape = item.parent, item.name.rpartition("/")[2], item.shape
+        del group[name]
+        if how == "a link":
+            group[name] = h5py.ExternalLink("secret.h5", "/secret")
+        elif how == "raw data":
+            group.create_dataset(name, shape, "f4", external=[("secret.bin", 0, h5py.h5f.UNLIMITED)])
+        elif how == "a virtual array":
+            layout = h5py.VirtualLayout(shape, "f4")
+            layout[:] = h5py.VirtualSource("secret.h5", "secret", shape)
+            group.create_virtual_dataset(name, layout)
+        else:
+            group.create_dataset(name, (10**6, 10**6), "f4", chunks=(1000, 1000))
+
+
+@pytest.mark.parametrize("how", ["a link", "raw data", "a virtual array", "a size of terabytes"])
+def test_weights_that_come_from_elsewhere_are_refused(own, workspace, monkeypatch, how):
+    """Otherwise a weights file could copy any file into a model that its user shares."""
+    path = workspace / "data/weights/own.weights.h5"
+    np.zeros(10**6, np.float32).tofile(workspace / "data/weights/secret.bin")
+    refers_elsewhere(path, how)
+    monkeypatch.chdir(workspace)
+    with pytest.raises(UserError, match="does not hold the weights of MobileNetV2"):
+        loaded("MobileNetV2", "data/weights/own.weights.h5")
+
+
+def test_code_in_a_whole_model_is_not_run(own, workspace):
+    """Of a file of Keras' older format or of a .keras file, only the arrays are read."""
+    marker, folder = workspace / "marker", workspace / "data/weights"
+    hostile.weights_with_code(folder / "whole.h5", marker)
+    with pytest.raises(UserError, match="does not hold the weights"):
+        loaded("MobileNetV2", "data/weights/whole.h5")
+    with zipfile.ZipFile(hostile.keras_with_a_lambda(workspace, marker)) as source:
+        code = source.read("config.json")
+    with zipfile.ZipFile(folder / "own.keras") as source, zipfile.ZipFile(folder / "mixed.keras", "w") as target:
+        for name in source.namelist():
+            target.writestr(name, code if name == "config.json" else source.read(name))
+    for array, expected in zip(loaded("MobileNetV2", "data/weights/mixed.keras"), own.get_weights(), strict=True):
+        assert (array == expected).all()
+    (folder / "pickled.weights.h5").write_bytes(pickle.dumps(hostile.Pickled(marker)))
+    with pytest.raises(UserError, match="does not hold the weights"):
+        loaded("MobileNetV2", "data/weights/pickled.weights.h5")
+    assert not marker.exists()

@@ -237,7 +237,7 @@ def test_a_port_that_is_taken_is_named(copied):
         port = other.getsockname()[1]
         sentence = f"port {port} cannot be used .Address already in use.: choose another one with --port, or 0 for any"
         with pytest.raises(UserError, match=sentence):
-            page.main(copied / "exports", port)
+            page.main(copied / "exports", False, port)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from darkroom.commands.promote import validation
 from darkroom.core.errors import UserError
 from darkroom.core.metric_table import Estimate
 from darkroom.core.model_spec import model_sha256
-from darkroom.core.paths import EXPORTS, METRICS, MODELS
+from darkroom.core.paths import EXPORTS, METRICS, MODELS, TRAIN_REPORT
 from darkroom.evaluate.statistics import Paired
 from darkroom.images.decode import decode
 from darkroom.images.folders import listed
@@ -25,6 +25,7 @@ from darkroom.tracking import pipeline_log, registry, store, tags
 from stages import export
 from tests.helpers import hostile
 from tests.helpers.project import inside, set_params, without
+from tests.helpers.tracking import change_json
 
 NAME = "fashion"
 
@@ -59,8 +60,8 @@ def registered(project, tmp_path_factory):
         for change in ({}, {"temperature": 10.0}, {"classes": [f"{name}s" for name in spec["classes"]]}):
             if change:
                 (folder / "models/model.json").write_text(json.dumps(spec | change))
-                metrics = json.loads(METRICS.read_text())
-                METRICS.write_text(json.dumps(metrics | {"model_sha256": model_sha256(MODELS)}))
+                for report in (TRAIN_REPORT, METRICS):
+                    change_json(report, model_sha256=model_sha256(MODELS))
                 pipeline_log.log_evaluation()
             export.main(sections.base, sections.export)
     return folder

@@ -6,7 +6,9 @@ import sys
 import pytest
 
 from darkroom.core import terminal
-from darkroom.core.terminal import progress, silent, table
+from darkroom.core.errors import UserError
+from darkroom.core.terminal import printable, progress, silent, table
+from darkroom.pipeline.script import guarded
 
 
 def test_progress_is_a_line_at_the_end_in_a_log(capfd):
@@ -50,3 +52,24 @@ def test_silence_holds_for_native_code_and_ends(capfd):
         raise RuntimeError
     os.write(2, b"after\n")
     assert capfd.readouterr().err == "after\n"
+
+
+HOSTILE = "a\r\n\x1b[2Jb\u202ec\u2066\x85\u2028\udcff"
+
+
+def test_names_do_nothing_to_a_terminal():
+    assert printable(HOSTILE) == "a???[2Jb?c????"
+    assert printable("x" * 100, 10) == "x" * 9 + "…"
+    for name in ("Übergröße 図書館\u3000🦊", "non\xa0breaking", "👩\u200d🔬", "<b>$x$</b>"):
+        assert printable(name) == name
+
+
+def test_what_a_program_prints_is_made_of_names_from_outside(capsys):
+    def work():
+        print(f"found {HOSTILE}\tas a class")
+        raise UserError(f"there is no {HOSTILE}.")
+
+    with pytest.raises(SystemExit) as end:
+        guarded("download", work)
+    assert capsys.readouterr().out == "found a?\n?[2Jb?c????\tas a class\n"
+    assert end.value.code == "download: there is no a?\n?[2Jb?c????."

@@ -16,8 +16,9 @@ import zlib
 import pytest
 from backports import zstd
 
+from darkroom.core.errors import UserError
 from darkroom.download.archives.kinds import is_archive
-from darkroom.download.archives.members import Limits
+from darkroom.download.archives.members import Budget, Limits, Member, Unpacking
 from darkroom.download.archives.unpack import unpack
 from tests.helpers.archive_files import LIMITS, NOISE, TREE, seven_zipped, tarred, under
 
@@ -249,3 +250,19 @@ def test_zstandard_in_pieces_and_with_a_large_window_is_unpacked(tmp_path, folde
 def test_a_single_compressed_file_is_no_archive(compress, name, tmp_path):
     (tmp_path / name).write_bytes(compress(b"1,2,3\n" * 1000))
     assert not is_archive(tmp_path / name)
+
+
+@pytest.mark.parametrize("form", [["--format=oldgnu"], ["--format=gnu"], ["--format=pax", "--sparse-version=1.0"]])
+def test_a_sparse_file_counts_at_its_apparent_size(form, tmp_path):
+    with (tmp_path / "x.jpg").open("wb") as stream:
+        stream.write(NOISE[:4096])
+        stream.truncate(3 * 10**9)
+    subprocess.run(["tar", "-S", *form, "-cf", "x.tar", "x.jpg"], cwd=tmp_path, check=True)
+    assert (tmp_path / "x.tar").stat().st_size < 20_000
+    (tmp_path / "out").mkdir()
+    with pytest.raises(UserError, match=r"unpacks to more than 1,000 files or 1\.0 GB"):
+        unpack(tmp_path / "x.tar", tmp_path / "out", Limits(10**9, 1000))
+    with pytest.raises(
+        UserError, match=r"x\.jpg needs about 1,000 TB on the disk that holds .*, but .* free: free some"
+    ):
+        Unpacking("x.tar", tmp_path / "out", Budget(Limits(10**18, 1000))).place(Member("x.jpg", 10**15))

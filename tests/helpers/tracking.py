@@ -9,7 +9,7 @@ import mlflow
 from mlflow.entities import Run
 
 from darkroom.core.model_spec import SPEC, model_sha256
-from darkroom.core.paths import METRICS, MODELS, PREDICTIONS
+from darkroom.core.paths import METRICS, MODELS, PREDICTIONS, TRAIN_REPORT
 from darkroom.tracking import live_run, pipeline_log, tags
 from tests.helpers.project import set_params
 
@@ -60,13 +60,14 @@ def change_json(path: Path, **changes: Any) -> None:
 
 def change_evaluation(accuracy: float) -> None:
     """Turn the evaluation here into another one of the same model: another accuracy, and one picture fewer."""
-    change_json(METRICS, accuracy=accuracy)
+    change_json(METRICS, accuracy=accuracy, n_test=json.loads(METRICS.read_text())["n_test"] - 1)
     PREDICTIONS.write_text("".join(PREDICTIONS.read_text().splitlines(keepends=True)[:-1]))
 
 
 def change_model(folder: Path, temperature: float) -> None:
     """Turn the model into another one, by its temperature."""
     change_json(folder / MODELS / SPEC, temperature=temperature)
+    change_json(folder / TRAIN_REPORT, model_sha256=model_sha256(folder / MODELS))
 
 
 def train_fold(folder: Path, fold: int, accuracy: float, epochs: int = 6, temperature: float | None = None) -> None:

@@ -157,7 +157,7 @@ def test_every_format_agrees_with_keras(some, tmp_path, name):
     inputs = [*batches(some[0]), np.stack(some[0])]
     outputs = [whole(pixels).numpy() for pixels in inputs]
     for kind in kinds:
-        exported = formats.load(conversion.write(FORMATS[kind], tmp_path))
+        exported = formats.load(conversion.write(FORMATS[kind], tmp_path), trust=kind == "saved_model")
         assert [path.name for path in tmp_path.iterdir() if path.name == FORMATS[kind].file], kind
         assert exported.classes == classes, kind
         for pixels, expected in zip(inputs, outputs, strict=True):
@@ -227,7 +227,7 @@ def test_onnx_and_litert_are_loaded_silently_and_without_tensorflow(small):
         "from pathlib import Path\n"
         "from darkroom.inference import formats\n"
         "for name in ('model.onnx', 'model.tflite', 'model_int8.tflite'):\n"
-        "    exported = formats.load(Path(sys.argv[1]) / name)\n"
+        "    exported = formats.load(Path(sys.argv[1]) / name, trust=True)\n"
         "    for side in (5, 30):\n"
         "        assert exported.probabilities(np.zeros((2, side, 9, 3), np.uint8)).shape == (2, 3)\n"
         "print(sorted({'tensorflow', 'keras', 'onnx', 'tf2onnx'} & set(sys.modules)))"
@@ -263,7 +263,7 @@ def test_another_process_writes_the_same_bytes(tmp_path):
 
 def test_threads_share_a_loaded_model(small, some):
     for file in ("model.onnx", "model.tflite"):
-        exported = formats.load(small[0] / file)
+        exported = formats.load(small[0] / file, trust=True)
         inputs = [pixels for _ in range(5) for pixels in batches(some[0])]
         alone = [exported.probabilities(pixels) for pixels in inputs]
         with ThreadPoolExecutor(4) as pool:
@@ -284,7 +284,7 @@ def test_a_truncated_file_is_refused(small, tmp_path, name, left):
         target = target / cut.name
     target.write_bytes(content)
     with pytest.raises(UserError, match=rf"{source.name} is (damaged or )?not a model exported by Darkroom"):
-        formats.load(tmp_path / source.name)
+        formats.load(tmp_path / source.name, trust=True)
 
 
 def test_a_foreign_model_is_refused(small, pictures, tmp_path):
@@ -293,20 +293,20 @@ def test_a_foreign_model_is_refused(small, pictures, tmp_path):
     del model.metadata_props[:]
     onnx.save(model, foreign)
     with pytest.raises(UserError, match=r"model.onnx is damaged or not a model exported by Darkroom \(.*classes"):
-        formats.load(foreign)
+        formats.load(foreign, trust=True)
     onnx.helper.set_model_props(model, {"classes": json.dumps(["only", "two"])})
     onnx.save(model, foreign)
     with pytest.raises(UserError, match="3 probabilities, but 2 class names"):
-        formats.load(foreign)
+        formats.load(foreign, trust=True)
     plain = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     plain.save(tmp_path / "model.keras")
     with pytest.raises(UserError, match=r"model.keras is damaged or not a model exported by Darkroom"):
-        formats.load(tmp_path / "model.keras")
+        formats.load(tmp_path / "model.keras", trust=True)
     for path in (pictures[0], tmp_path):
         with pytest.raises(UserError, match=r"is not a model exported by Darkroom: it should be one of model\.keras"):
-            formats.load(path)
+            formats.load(path, trust=True)
     with pytest.raises(UserError, match=r"there is no model at .*gone\.onnx: run `dvc repro`"):
-        formats.load(tmp_path / "gone.onnx")
+        formats.load(tmp_path / "gone.onnx", trust=True)
 
 
 def test_the_quickest_export_is_located(small, tmp_path):
@@ -336,7 +336,7 @@ def test_exports_are_loaded_in_float32(small):
     experimental = tf.config.experimental
     for file in ("model.keras", "saved_model"):
         experimental.enable_tensor_float_32_execution(True)
-        formats.load(small[0] / file)
+        formats.load(small[0] / file, trust=True)
         assert not experimental.tensor_float_32_execution_enabled()
 
 
@@ -344,8 +344,8 @@ def test_any_class_name_is_restored(small, tmp_path):
     """Unicode and control characters end lines for Python, not for LiteRT."""
     odd = ["a\u2028b", "c\x0bd\x85", "e\r"]
     conversion = Conversion(small[1], odd)
-    assert formats.load(conversion.write(FORMATS["litert"], tmp_path)).classes == odd
+    assert formats.load(conversion.write(FORMATS["litert"], tmp_path), trust=True).classes == odd
     conversion.classes = ["a\nb", "c", "d"]
     with pytest.raises(UserError, match=r"converted to litert \(a class name contains a line break.*remove the format"):
         conversion.write(FORMATS["litert"], tmp_path)
-    assert formats.load(conversion.write(FORMATS["onnx"], tmp_path)).classes[0] == "a\nb"
+    assert formats.load(conversion.write(FORMATS["onnx"], tmp_path), trust=True).classes[0] == "a\nb"

@@ -61,7 +61,7 @@ def sentence(files, reason, folder):
 
 def test_files_that_cannot_be_downloaded_are_named(unreachable, pictures, capsys):
     with pytest.raises(UserError) as error:
-        predict.main([str(pictures[0])], EXPORTS, "table", 3, "ResNet50")
+        predict.main([str(pictures[0])], EXPORTS, False, "table", 3, "ResNet50")
     assert str(error.value) == sentence(FILES, "no answer", unreachable)
     assert capsys.readouterr().out == ""
     (unreachable / FILES[1]).write_text("{}")

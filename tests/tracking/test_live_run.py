@@ -4,11 +4,13 @@ import contextlib
 
 import mlflow
 
+from darkroom.core.files import write_csv
+from darkroom.core.paths import HISTORY, TRAIN_REPORT
 from darkroom.tracking import pipeline_log
 from darkroom.tracking.live_run import training_run
 from tests.helpers.processes import queued, together
 from tests.helpers.project import run, set_param
-from tests.helpers.tracking import check_epochs, curve, log_many_epochs, runs
+from tests.helpers.tracking import change_json, check_epochs, curve, log_many_epochs, runs
 
 
 def test_a_training_resumed_with_other_settings_gets_its_own_run(pulled):
@@ -38,8 +40,10 @@ def test_a_store_that_goes_away_during_training_gets_everything_later(pulled, mo
             patch.setattr(mlflow, name, gone)
         log(2, {"loss": 0.25, "val_loss": 0.25})
         log(3, {"loss": 0.2, "val_loss": 0.2})
-        (pulled / "reports/history.csv").write_text("epoch,loss,val_loss\n1,0.5,0.5\n2,0.25,0.25\n3,0.2,0.2\n")
-    assert capsys.readouterr().out.count("MLflow: not written (connection refused)") == 2  # in training, and at its end
+        rows = [(epoch, loss, loss, 0.5, 0.5) for epoch, loss in ((1, 0.5), (2, 0.25), (3, 0.2))]
+        write_csv(HISTORY, ("epoch", "loss", "val_loss", "accuracy", "val_accuracy"), rows)
+        change_json(TRAIN_REPORT, epochs=3)
+    assert capsys.readouterr().out.count("ended (connection refused); then run") == 2  # in training, and at its end
     (run,) = runs(pulled)
     assert curve(pulled, run) == [(1, 0.5)]
     pipeline_log.log_training()

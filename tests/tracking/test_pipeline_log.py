@@ -6,9 +6,10 @@ import mlflow
 import pytest
 
 from darkroom.commands import track
+from darkroom.core.metric_table import METRICS as METRICS_TABLE
 from darkroom.core.model_spec import model_sha256
 from darkroom.core.paths import EXPORT_REPORT, METRICS, MODELS
-from darkroom.tracking import pipeline_log
+from darkroom.tracking import pipeline_log, registry
 from tests.helpers.project import set_param
 from tests.helpers.tracking import change_json, change_model, client, runs
 
@@ -75,3 +76,24 @@ def test_an_evaluation_of_another_model_is_refused(workspace):
     (workspace / "reports/metrics.json").write_text('{"model_sha256": "another"}\n')
     with pytest.raises(pipeline_log.OtherModelError, match="belongs to another model"):
         pipeline_log.log_evaluation()
+
+
+@pytest.mark.parametrize("right", [True, False], ids=["no mistakes", "always one class"])
+def test_models_without_intervals_are_recorded_like_any_other(pulled, right):
+    """Figures that are the same in every resample have none (see core.metric_table)."""
+    figures = json.loads(METRICS.read_text())
+    bootstrap = [metric.key for metric in METRICS_TABLE if metric.interval == "bootstrap"]
+    figures |= dict.fromkeys(bootstrap, 1.0 if right else 0.0) | {"accuracy": 1.0 if right else 0.1}
+    for key in bootstrap:
+        figures.pop(f"{key}_low", None)
+        figures.pop(f"{key}_high", None)
+    for key in ("roc_auc", "average_precision", "top_5_accuracy"):  # not defined for one class, or for few
+        figures.pop(key, None)
+    METRICS.write_text(json.dumps(figures))
+    pipeline_log.log_evaluation()
+    pipeline_log.log_export("fashion")
+    (run,) = runs(pulled)
+    assert run.data.metrics["test_accuracy"] == figures["accuracy"]
+    assert registry.has_evaluation(run)
+    version = registry.version_by_alias("fashion", registry.CANDIDATE)
+    assert version.description.startswith(f"Test accuracy {figures['accuracy']:.4f}, ")

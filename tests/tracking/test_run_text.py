@@ -3,11 +3,12 @@
 import json
 import shutil
 
-from darkroom.core.paths import METRICS
+from darkroom.core.markdown import HIDDEN
+from darkroom.core.paths import DATASET_REPORT, METRICS
 from darkroom.pipeline import params, recipes
 from darkroom.tracking import pipeline_log, run_text
 from tests.helpers.project import ROOT, run, set_params
-from tests.helpers.tracking import runs
+from tests.helpers.tracking import change_json, runs
 
 
 def test_a_run_is_named_after_what_is_trained(workspace, monkeypatch):
@@ -62,3 +63,28 @@ def test_the_description_has_figures_data_and_how_to_reproduce_it(pulled, monkey
     commit = run("git", "rev-parse", "HEAD", cwd=pulled).stdout.strip()
     assert f"git checkout {commit}\ndvc exp apply try" in text
     assert (logged.data.tags["backbone"], logged.data.tags["mode"]) == ("VGG16", "head")
+
+
+def test_names_from_outside_are_only_text_in_the_description(pulled):
+    """Neither HTML nor links, tables, headings or the end of a block of code."""
+    names = [
+        "<script>alert(1)</script>",
+        "[click](http://evil)",
+        "a|b\n# heading",
+        "```",
+        "x" * 255,
+        "\x1b[31mred\u202e",
+    ]
+    names.append("x" * 255)
+    change_json(DATASET_REPORT, classes=dict.fromkeys(names, 5))
+    set_params(pulled, {"download.path": "data/<img src=x onerror=alert(1)>"})
+    note = run_text.note(None, {"git_commit": "none", "dvc_experiment": "x; rm -rf ~ ```\n<b>"})
+    data, commands = note.split("**To reproduce it**")
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; 5" in data
+    assert "\\[click\\](http://evil) 5" in data
+    assert "a\\|b # heading 5" in data
+    assert "<" not in data
+    assert not HIDDEN.search(note.replace("\n", ""))
+    assert commands.count("```") == 2
+    assert "dvc exp apply 'x; rm" in commands
+    assert len(note) < 8000

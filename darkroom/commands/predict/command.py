@@ -23,7 +23,7 @@ from darkroom.commands.predict.output import Prediction
 from darkroom.core.errors import UserError
 from darkroom.core.files import natural_key
 from darkroom.core.paths import EXPORTS
-from darkroom.core.terminal import progress
+from darkroom.core.terminal import progress, unfiltered
 from darkroom.images.formats import SUFFIXES
 from darkroom.inference import formats, pretrained
 from darkroom.inference.predictor import classify, top_classes
@@ -38,7 +38,7 @@ def main(paths: list[str], model: Path, trust: bool, form: str, top: int, networ
     candidates = find(paths)
     if all(error for _, error in candidates):
         raise UserError("; ".join(f"{path}: {error}" for path, error in candidates) + ".")
-    out = sys.stdout
+    out = unfiltered(sys.stdout)
     with contextlib.redirect_stdout(sys.stderr):  # libraries and progress may print
         exported = pretrained.fetch(network) if network else formats.load(formats.locate(model), trust)
         top = min(top, len(exported.classes))

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from darkroom.core.errors import UserError
 from darkroom.core.files import csv_line
+from darkroom.core.terminal import printable
 
 FORMATS = ("table", "json", "csv")
 BROKEN_PIPE = 141  # the exit code of a program whose reader has left
@@ -63,7 +64,9 @@ def _report_errors(predictions: Iterable[Prediction], failed: list[Prediction]) 
     """Yield all predictions; print those that failed to stderr and collect them in `failed`."""
     for item in predictions:
         if item.error:
-            tqdm.write(f"predict: {_printable(item.path)}: {item.error}", file=sys.stderr)  # above a progress bar
+            tqdm.write(
+                f"predict: {printable(item.path)}: {printable(item.error)}", file=sys.stderr
+            )  # above a progress bar
             failed.append(item)
         yield item
 
@@ -87,19 +90,12 @@ def _csv(predictions: Iterable[Prediction], out: TextIO, top: int) -> None:
 
 def _table(predictions: Iterable[Prediction], out: TextIO, paths: Iterable[Path], classes: Iterable[str]) -> None:
     """Rows of the pictures that could be read."""
-    path_width = max(map(len, ["picture", *map(_printable, paths)]))
-    label_width = max(map(len, ["label", *map(_printable, classes)]))
+    path_width = max(map(len, ["picture", *map(printable, paths)]))
+    label_width = max(map(len, ["label", *map(printable, classes)]))
     print(f"{'picture':{path_width}}  {'label':{label_width}}  probability  then", file=out, flush=True)
     for item in predictions:
         if item.top:
             (label, probability), *others = item.top
-            then = ", ".join(f"{_printable(name)} {value:.4f}" for name, value in others)
-            row = (
-                f"{_printable(item.path):{path_width}}  {_printable(label):{label_width}}  {probability:11.4f}  {then}"
-            )
+            then = ", ".join(f"{printable(name)} {value:.4f}" for name, value in others)
+            row = f"{printable(item.path):{path_width}}  {printable(label):{label_width}}  {probability:11.4f}  {then}"
             print(row.rstrip(), file=out, flush=True)
-
-
-def _printable(name: Path | str) -> str:
-    """A name with control characters replaced by question marks, as `ls` shows it."""
-    return "".join(character if character.isprintable() else "?" for character in str(name))

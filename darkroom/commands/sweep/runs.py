@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from darkroom.commands.sweep.study import Sweep
-from darkroom.core.params import flat
 from darkroom.pipeline import params
-from darkroom.tracking import store, tags
+from darkroom.tracking import failures, names, tags
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -52,10 +51,10 @@ class Recorder:
             status: MLflow's: FINISHED, FAILED or KILLED.
             artifact: the path of the recipe, if there is one.
         """
-        self.connected = store.best_effort(lambda: self._close(status, artifact), REMEDY)
+        self.connected = failures.best_effort(lambda: self._close(status, artifact), REMEDY)
 
     def _try(self, write: Callable[[], None]) -> None:
-        self.connected = self.connected and store.best_effort(write, REMEDY)
+        self.connected = self.connected and failures.best_effort(write, REMEDY)
 
     def _start(self) -> None:
         import mlflow
@@ -75,7 +74,7 @@ class Recorder:
             else:
                 run = client.create_run(self.experiment, run_name=f"sweep {self.name}", tags=run_tags)
                 self.run_id = run.info.run_id
-                _log(self.run_id, {}, {**flat(params.complete(params.load())), **self.settings})
+                _log(self.run_id, {}, {**params.complete(params.load()), **self.settings})
             self._add_missing()
 
     def _add_missing(self) -> None:
@@ -104,7 +103,7 @@ class Recorder:
         start, end = (int(at.timestamp() * 1000) for at in (trial.datetime_start, trial.datetime_complete) if at)
         run_id = client.create_run(self.experiment, start, run_tags, title).info.run_id
         metrics = {**attributes.get("figures", {}), "train_seconds": attributes.get("seconds", 0.0)}
-        _log(run_id, metrics, flat({"train": attributes.get("settings", {})}), attributes.get("curve", {}))
+        _log(run_id, metrics, {"train": attributes.get("settings", {})}, attributes.get("curve", {}))
         client.set_terminated(run_id, "FAILED" if state == "failed" else "FINISHED", end)
 
     def _close(self, status: str, artifact: Path | None) -> None:
@@ -139,7 +138,7 @@ def _log(
     points = [Metric(name, value, now, 0) for name, value in metrics.items()]
     for name, values in (curve or {}).items():
         points += [Metric(name, value, now, step) for step, value in enumerate(values, start=1)]
-    entries = [Param(name, str(value)) for name, value in settings.items()]
+    entries = [Param(name, value) for name, value in names.logged(settings).items()]
     client = mlflow.MlflowClient()
     for start in range(0, len(entries), PARAMS_PER_CALL):
         client.log_batch(run_id, params=entries[start : start + PARAMS_PER_CALL])

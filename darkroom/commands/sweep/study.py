@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from darkroom.commands.sweep import search
-from darkroom.core import seeds
+from darkroom.core import paths, seeds
 from darkroom.core.files import remove
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Sweep:
         with self.lock:  # two processes at once would both create the tables
             self.alive.acquire()
             set_aside_damaged(folder / "trials.db")
-            url, timeout = f"sqlite:///{folder / 'trials.db'}", {"connect_args": {"timeout": LOCK_SECONDS}}
+            url, timeout = paths.sqlite_address(folder / "trials.db"), {"connect_args": {"timeout": LOCK_SECONDS}}
             storage = optuna.storages.RDBStorage(url, engine_kwargs=timeout)
             pruner = optuna.pruners.MedianPruner(n_startup_trials=PEERS, n_warmup_steps=FREE_EPOCHS, n_min_trials=PEERS)
             self.study: Study = optuna.create_study(

@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 from darkroom.core.errors import UserError
 from darkroom.core.files import link_or_copy
+from darkroom.core.resources import require_space
 
+BIG = 2**24  # bytes of a file
 MAX_DEPTH = 50  # nested folders
 MAX_NAME_SIZE = 255  # bytes of one name on all usual file systems
 
@@ -79,6 +81,9 @@ class Unpacking:
             self.folders |= {folder, *folder.parents}
         if member.folder:
             return None
+        if member.size > BIG:  # to ask for each file would take long
+            what = f"{self.name} cannot be unpacked: {member.name}"
+            require_space(self.folder, member.size, what, "free some, or use a larger disk")
         target = self.folder / path
         if target.exists():  # where the file system does not distinguish A.jpg from a.jpg
             raise UserError(f"{self.name} contains {member.name} twice.")

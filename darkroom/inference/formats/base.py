@@ -165,17 +165,19 @@ def load(path: Path, trust: bool = False) -> Exported:
         raise UserError(f"{path} is not a model exported by Darkroom: it should be one of {files}.")
     vouched = digests.verify(path)
     own = vouched and path.resolve().parent == EXPORTS.resolve()
-    if not trust and not own and (danger := matching.danger(path)):
-        raise UntrustedError(
-            f"{path} was not exported by this project (by {EXPORTS / digests.SUMS}), and {danger}: add --trust only if "
-            "you trust whoever made it and whoever could change it since, or use an ONNX or LiteRT export instead."
-        )
     try:
+        if not trust and not own and (danger := matching.danger(path)):
+            raise UntrustedError(
+                f"{path} was not exported by this project (by {EXPORTS / digests.SUMS}), and {danger}: add --trust "
+                "only if you trust whoever made it and whoever could change it since, or use an ONNX or LiteRT export."
+            )
         exported = matching.load(path)
         check_classes(exported.classes)
         width = exported.probabilities(np.zeros((1, 8, 8, 3), np.uint8)).shape[1]
         if width != len(exported.classes):
             raise ValueError(f"{width} probabilities, but {len(exported.classes)} class names")
+    except UntrustedError:
+        raise
     except Exception as error:  # each library has its own errors for damaged files
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(f"{path} is damaged or not a model exported by Darkroom ({reason}).") from None

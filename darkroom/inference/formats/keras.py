@@ -53,13 +53,10 @@ def load(path: Path) -> Exported:
 
 def danger(path: Path) -> str | None:
     """What a .keras file can do that has classes other than those of our own exports."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            content = json.loads(_read(archive, CONFIG))
-        known = ALLOWED | own_layers()
-        other = sorted({name for module, name in objects(content) if (module, name) not in known and name != TENSOR})
-    except Exception:  # whatever a file of another format, or a hostile one, may cause
-        return "a .keras file that cannot be examined can run any program"
+    with zipfile.ZipFile(path) as archive:
+        content = json.loads(_read(archive, CONFIG))
+    known = ALLOWED | own_layers()
+    other = sorted({name for module, name in objects(content) if (module, name) not in known and name != TENSOR})
     if not other:
         return None
     return f"a .keras file with other parts than Darkroom's ({ascii(other[0])[:60]}) can run any program"

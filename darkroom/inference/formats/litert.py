@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from darkroom.core.errors import UserError
 from darkroom.core.parallel import cores
 from darkroom.core.terminal import silent
 from darkroom.inference.formats.base import (
@@ -49,7 +50,7 @@ def write(conversion: Conversion, target: Path, optimizations: Sequence[Any] = (
     from tensorflow.lite.tools import flatbuffer_utils
 
     if any("\n" in name for name in conversion.classes):
-        raise ValueError("a class name contains a line break, and labels.txt has one name a line")
+        raise UserError("a class name has a line break, and labels.txt one name a line: rename the class.")
     module = tf.Module()
     module.function = conversion.function
     converter = tf.lite.TFLiteConverter.from_concrete_functions([module.function], module)

@@ -58,6 +58,7 @@ def environment_sentence(error: BaseException, file: str | None = None) -> str |
     # What is named `.partial` is ours, and gone when the user looks.
     ours = next((place for place, part in enumerate(parts) if part.endswith(".partial")), None)
     folder = str(Path(*parts[: len(parts) - 1 if ours is None else ours]))
+    folder = str(Path.cwd()) if folder == "." else folder
     if file is None and code == errno.ENOSPC:
         folder = str(min((Path.cwd(), Path(tempfile.gettempdir())), key=free_space))  # most likely
     if code == errno.ENOSPC and (state := os.statvfs(_existing(Path(folder)))).f_files and not state.f_favail:

@@ -83,6 +83,7 @@ def partial_file(near: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+CLOCKS = 2.0  # seconds by which the clocks of files and of processes may differ
 _cleared: set[Path] = set()
 _clearing = threading.Lock()
 
@@ -95,7 +96,7 @@ def remove_abandoned(folder: Path) -> None:
         _cleared.add(folder.absolute())
         for path in folder.glob(".*.partial"):
             pid = path.name.split(".")[-2]
-            if pid.isdecimal() and (int(pid) == os.getpid() or not _is_alive(int(pid))):
+            if pid.isdecimal() and not _is_writing(int(pid), path):
                 remove(path)
 
 
@@ -107,10 +108,13 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _is_alive(pid: int) -> bool:
+def _is_writing(pid: int, path: Path) -> bool:
+    """Whether the process that began a file lives; its number may belong to a younger one by now."""
     import psutil
 
-    return psutil.pid_exists(pid)
+    with contextlib.suppress(psutil.Error, OSError, OverflowError):
+        return pid != os.getpid() and psutil.Process(pid).create_time() <= path.stat().st_mtime + CLOCKS
+    return False
 
 
 def write_text(target: Path, text: str) -> None:

@@ -87,6 +87,8 @@ def test_what_killed_processes_left_is_deleted(tmp_path):
         for name in (*kept, ".a.999999999.partial", f".c.{os.getpid()}.partial"):
             (tmp_path / name).touch()
         (tmp_path / ".d.999999999.partial").mkdir()
+        (tmp_path / f".e.{living.pid}.partial").touch()
+        os.utime(tmp_path / f".e.{living.pid}.partial", (1, 1))  # of another process, which had the same number
         write_text(tmp_path / "file", "text")
         assert set(names(tmp_path)) == {*kept, "file"}
     finally:

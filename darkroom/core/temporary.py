@@ -1,37 +1,43 @@
 """Temporary files of a process that may be killed: TensorFlow, MLflow and sweeps make some that nobody would delete."""
 
-import atexit
 import contextlib
 import fcntl
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 PREFIX = "darkroom-process-"
 LOCK = ".lock"  # held as long as the process lives
 
 
-def use_own_folder() -> None:
-    """Let Python's temporary files lie in a folder of this process: deleted at its end, or by the next if it is killed.
+@contextlib.contextmanager
+def own_folder() -> Iterator[None]:
+    """Let Python's temporary files lie in a folder of this process, deleted after the block.
 
-    Where there can be none, everything stays as it is: most work needs no temporary file.
+    What a killed process left is deleted by the next. Where there can be no such folder, everything stays as it is:
+    most work needs no temporary file.
     """
+    previous, folder = tempfile.tempdir, _new_folder()
+    tempfile.tempdir = str(folder) if folder else previous
+    try:
+        yield
+    finally:
+        tempfile.tempdir = previous
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _new_folder() -> Path | None:
     with contextlib.suppress(OSError):
         base = Path(tempfile.gettempdir())
         for folder in base.glob(f"{PREFIX}*"):
             _remove_abandoned(folder)
         new = Path(tempfile.mkdtemp(prefix=".darkroom-", dir=base))
         _lock(new)
-        folder = new.rename(base / f"{PREFIX}{new.name.rpartition('-')[2]}")  # from here on others look at it
-        tempfile.tempdir = str(folder)
-        atexit.register(_remove, folder, os.getpid())
-
-
-def _remove(folder: Path, owner: int) -> None:
-    """Delete the folder of a process, unless this is a fork of it, which runs the same at its exit."""
-    if os.getpid() == owner:
-        shutil.rmtree(folder, ignore_errors=True)
+        return new.rename(base / f"{PREFIX}{new.name.rpartition('-')[2]}")  # from here on others look at it
+    return None
 
 
 def _lock(folder: Path) -> None:

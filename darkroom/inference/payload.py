@@ -5,7 +5,7 @@ import csv
 import io
 import json
 import re
-import sys
+import threading
 from typing import Any
 
 from darkroom.core.errors import UserError
@@ -19,7 +19,7 @@ SHAPES = (
 )
 NUMBER = "number"
 KINDS = {str: "text", bool: NUMBER, int: NUMBER, float: NUMBER, list: "list", dict: "object", type(None): "null"}
-csv.field_size_limit(sys.maxsize)  # a picture is longer than the 131,072 characters that Python allows a field
+_csv_limit = threading.Lock()
 
 
 def pictures(body: bytes, content_type: str) -> list[bytes]:
@@ -136,7 +136,14 @@ def _from_split(content: Any) -> list[Any]:
 
 
 def _from_csv(body: bytes) -> list[Any]:
-    header, *rows = csv.reader(io.StringIO(body.decode("utf-8-sig")))
+    with _csv_limit:
+        usual = csv.field_size_limit(
+            len(body) + 1
+        )  # a picture is longer than the characters that Python allows a field
+        try:
+            header, *rows = csv.reader(io.StringIO(body.decode("utf-8-sig")))
+        finally:
+            csv.field_size_limit(usual)
     if COLUMN not in header:
         raise UserError(f"there is no column `{COLUMN}`: the first line of the CSV must name it")
     place = header.index(COLUMN)

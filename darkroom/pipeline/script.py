@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
 
 from darkroom.core.errors import UserError, environment_sentence
 from darkroom.core.secrets import redact
-from darkroom.core.temporary import use_own_folder
+from darkroom.core.temporary import own_folder
 from darkroom.core.terminal import Printable, replaced, unfiltered
 
 if TYPE_CHECKING:
@@ -46,10 +46,10 @@ def guarded(name: str, work: Callable[[], None]) -> NoReturn:
 
     The sentence is a UserError's, or on an error of the environment; a fault of the program shows its traceback.
     """
-    use_own_folder()
     sys.stdout = cast(TextIO, Printable(sys.stdout))
     try:
-        work()
+        with own_folder():
+            work()
     except UserError as error:
         sys.exit(_shown(f"{name}: {error}"))
     except KeyboardInterrupt:

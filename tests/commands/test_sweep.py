@@ -319,8 +319,8 @@ def test_a_store_that_fails_costs_nothing_and_gets_everything_later(place, capsy
         sweep(3)
     output = capsys.readouterr().out
     assert "The best of 3 trials" in output
-    assert output.count("MLflow: not written (") == 2  # at the first failure, and at the end
-    assert "to write it later, run the same command again." in output
+    assert output.count("MLflow: not written: ") == 2  # at the first failure, and at the end
+    assert "then run the same command again" in output
     assert "the best of 3 trials" in Path("recipes/mine.yaml").read_text()
     rename("elsewhere", "runs")
     assert len(runs(place, "trial")) == 1

@@ -13,6 +13,7 @@ from darkroom.split.params import Params as SplitParams
 from stages import download, split
 from tests.helpers.pictures import download_params
 from tests.helpers.small_sets import write_layout, zip_layout
+from tests.helpers.split_files import group_rows
 
 pytestmark = pytest.mark.usefixtures("single_process")
 
@@ -193,7 +194,9 @@ def read(tmp_path, layout, kind, settings):
     params = download_params(source=kind, path=str(path), on_bad="drop", **settings)
     source = sources.read(params, tmp_path / "scratch")
     _, report = download.collect(source.files, tmp_path / "raw", params, seed=1)
-    assignment = split.split(tmp_path / "raw", {}, SplitParams(ratio=[0.6, 0.2, 0.2]), 1).assignment
+    assignment = split.split(
+        tmp_path / "raw", group_rows(tmp_path / "raw"), SplitParams(ratio=[0.6, 0.2, 0.2]), 1
+    ).assignment
     return source, report, assignment
 
 

@@ -15,6 +15,7 @@ from stages import download, split
 from tests.download.test_layouts import found
 from tests.helpers.pictures import bytes_by_name, download_params
 from tests.helpers.small_sets import files_in, write_layout, zip_layout
+from tests.helpers.split_files import group_rows
 from tests.helpers.table_files import (
     FLAT,
     FOLDERS,
@@ -98,7 +99,11 @@ def read(folder, tmp_path, settings):
     params = download_params(**settings)
     source = sources.read(params, scratch)
     _, report = download.collect(source.files, tmp_path / "raw", params, seed=1)
-    return source, report, split.split(tmp_path / "raw", {}, SplitParams(ratio=[0.6, 0.2, 0.2]), 1).assignment
+    return (
+        source,
+        report,
+        split.split(tmp_path / "raw", group_rows(tmp_path / "raw"), SplitParams(ratio=[0.6, 0.2, 0.2]), 1).assignment,
+    )
 
 
 @pytest.mark.parametrize("case", UNDERSTOOD)

@@ -31,9 +31,9 @@ def write_files(root: Path, names: Iterable[str]) -> Path:
     return root
 
 
-def rows_of(raw: Path, groups: Iterable[Collection[str]] = ()) -> dict[str, dict[str, str]]:
+def group_rows(raw: Path, groups: Iterable[Collection[str]] = ()) -> dict[str, dict[str, str]]:
     """The rows of reports/groups.csv by picture; each of `groups` is a set of near-duplicates."""
-    names = sorted(path.relative_to(raw).as_posix() for path in raw.rglob("*.png"))
+    names = sorted(path.relative_to(raw).as_posix() for path in raw.rglob("*") if path.is_file())
     group = {name: str(number) for number, members in enumerate(groups, start=1) for name in members}
     return {
         name: {
@@ -48,4 +48,4 @@ def rows_of(raw: Path, groups: Iterable[Collection[str]] = ()) -> dict[str, dict
 
 def split_of(raw: Path, params: Params, seed: int = 1, groups: Iterable[Collection[str]] = ()) -> split.Result:
     """The split of the files in `raw`."""
-    return split.split(raw, rows_of(raw, groups), params, seed)
+    return split.split(raw, group_rows(raw, groups), params, seed)

@@ -346,6 +346,6 @@ def test_any_class_name_is_restored(small, tmp_path):
     conversion = Conversion(small[1], odd)
     assert formats.load(conversion.write(FORMATS["litert"], tmp_path), trust=True).classes == odd
     conversion.classes = ["a\nb", "c", "d"]
-    with pytest.raises(UserError, match=r"converted to litert \(a class name contains a line break.*remove the format"):
+    with pytest.raises(UserError, match=r"converted to litert \(a class name has a line break.*remove the format"):
         conversion.write(FORMATS["litert"], tmp_path)
     assert formats.load(conversion.write(FORMATS["onnx"], tmp_path), trust=True).classes[0] == "a\nb"

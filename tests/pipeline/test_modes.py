@@ -174,7 +174,7 @@ def test_a_mode_runs_whole(folder, name):
             assert exported[kind]["same_as_evaluated"] >= 0.9
         if not heads.counts_votes(changes.get("train.head.type", "dense")):  # a vote may move as a whole
             assert exported[kind]["within"] <= (0.5 if kind == "litert_int8" else 1e-4)
-    assert {FORMATS[kind].file for kind in formats} | {"classes.json", "MODEL_CARD.md"} == {
+    assert {FORMATS[kind].file for kind in formats} | {"classes.json", "MODEL_CARD.md", "SHA256SUMS"} == {
         path.name for path in (folder / "exports").iterdir()
     }
     if changes.get("train.calibration") == "none":

@@ -13,7 +13,7 @@ from darkroom.core.params import Base
 from darkroom.images.folders import PARTS
 from stages import split
 from tests.helpers.project import ROOT, run
-from tests.helpers.split_files import METHODS, RATIO, make_raw, rows_of, split_of, split_params, write_files
+from tests.helpers.split_files import METHODS, RATIO, group_rows, make_raw, split_of, split_params, write_files
 
 
 @settings(max_examples=40, deadline=None)
@@ -33,7 +33,7 @@ def test_every_picture_is_in_one_part_and_no_group_in_two(method, counts, ratio,
         raw = make_raw(Path(scratch) / "raw", counts)
         for part in official:
             make_raw(raw, dict.fromkeys(counts, 3), part)
-        names = sorted(rows_of(raw))
+        names = sorted(group_rows(raw))
         groups = data.draw(st.lists(st.sets(st.sampled_from(names), min_size=2, max_size=6), max_size=4))
         groups = [group - set().union(*groups[:number]) for number, group in enumerate(groups)]
         parts, left_out, _ = split_of(
@@ -135,7 +135,7 @@ def downloaded(workspace):
 
     def prepare(counts, groups=()):
         raw = make_raw(workspace / "data/raw", counts)
-        rows = [row.values() for row in rows_of(raw, groups).values()]
+        rows = [row.values() for row in group_rows(raw, groups).values()]
         write_csv(Path("reports/groups.csv"), ("picture", "hash", "group", "source_group"), rows)
         return raw
 

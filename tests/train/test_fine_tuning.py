@@ -123,7 +123,7 @@ def test_a_second_phase_that_diverges_costs_nothing(vgg16, tmp_path, capsys):
 
     Without a warm-up that is an error.
     """
-    changes = {"optimizer": "sgd", "fine_tune": {"learning_rate": 1e30}}
+    changes = {"optimizer": "sgd", "fine_tune": {"learning_rate": 1e10}}
     model, history, report = tuned(vgg16, tmp_path / "models", **changes)
     assert np.isnan(history["val_loss"][-1])
     assert len(history["loss"]) == report["warm_up_epochs"] + 1

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from darkroom.backbones import vgg16_mirror
-from darkroom.core.errors import UserError
+from darkroom.core.errors import UserError, is_of_the_machine
 from darkroom.core.model_spec import BACKBONE, SPEC, ModelSpec
 from darkroom.core.paths import WEIGHTS
 
@@ -50,6 +50,8 @@ def load(backbone: keras.Model, name: str, source: str, download: Callable[[str]
                 warnings.simplefilter("error", UserWarning)  # Keras only warns of layers that the file lacks
                 backbone.load_weights(path)
         except Exception as error:  # Keras' readers raise all kinds of errors on a file of another format
+            if is_of_the_machine(error):
+                raise
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"extract.weights: {path} does not hold the weights of {name} ({reason}).") from None
 
@@ -105,6 +107,8 @@ def _imagenet(name: str, shape: tuple[int, int, int]) -> list[np.ndarray]:
     try:
         return getattr(keras.applications, name)(include_top=False, weights="imagenet", input_shape=shape).get_weights()
     except Exception as error:  # Keras raises a plain Exception when a download fails
+        if is_of_the_machine(error):
+            raise
         if name != "VGG16":
             reason = " ".join(str(error).split())
             raise UserError(

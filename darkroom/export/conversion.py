@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from darkroom.core.errors import UserError
+from darkroom.core.errors import UserError, is_of_the_machine
 from darkroom.core.terminal import silent
 from darkroom.inference.formats.base import FORMATS, PIXELS, PROBABILITIES, Format, import_tensorflow
 
@@ -64,6 +64,8 @@ class Conversion:
             with silent():
                 registered.write(self, target)
         except Exception as error:  # converters raise errors of any kind
+            if is_of_the_machine(error):
+                raise
             reason = " ".join(str(error).split())[:300]
             raise UserError(
                 f"export.formats: this model cannot be converted to {registered.name} ({reason}): remove the format."

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from darkroom.core import sealed
+from darkroom.core.errors import is_of_the_machine
 from darkroom.core.files import remove, remove_abandoned
 from darkroom.core.paths import cache
 from darkroom.core.resources import allocate
@@ -75,7 +76,7 @@ def _digests(chunk: Path) -> list[str] | None:
     try:
         with np.load(chunk) as file:
             return [str(digest) for digest in file["sha256"]]
-    except PermissionError:
-        raise
-    except Exception:  # a damaged zip file raises almost anything
+    except Exception as error:  # a damaged zip file raises almost anything
+        if isinstance(error, PermissionError) or is_of_the_machine(error):
+            raise
         return None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from darkroom.core import runtime
-from darkroom.core.errors import UserError
+from darkroom.core.errors import UserError, is_of_the_machine
 from darkroom.core.network import reachable
 from darkroom.inference.formats.base import Exported
 
@@ -55,6 +55,8 @@ def fetch(name: str) -> Exported:
         if not reason:
             return exported(name, getattr(keras.applications, name)(), class_names())
     except Exception as error:  # Keras raises a plain Exception when a download fails
+        if is_of_the_machine(error):
+            raise
         reason = " ".join(str(error).split())
     finally:
         socket.setdefaulttimeout(timeout)

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from darkroom.core import reports
-from darkroom.core.errors import UserError
+from darkroom.core.errors import UserError, is_of_the_machine
 from darkroom.core.metric_table import Estimate
 from darkroom.tracking import runs, tags
 from darkroom.tracking.address import display_uri
@@ -114,4 +114,6 @@ def source_run_id(address: str) -> str:
     try:
         return str(mlflow.models.get_model_info(address).run_id)
     except Exception as error:  # whatever a store on a network may raise
+        if is_of_the_machine(error):
+            raise
         raise UserError(f"{address} cannot be read from MLflow at {display_uri()} ({one_line(error)}).") from None

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 from filelock import FileLock
 
 from darkroom.core import paths
-from darkroom.core.errors import UserError
+from darkroom.core.errors import UserError, is_of_the_machine
 from darkroom.core.files import whole_folder
 from darkroom.core.secrets import redact
 from darkroom.pipeline import params
@@ -116,5 +116,7 @@ def download(address: str) -> Path:
         with whole_folder(target) as folder:
             mlflow.artifacts.download_artifacts(address, dst_path=str(folder))
     except Exception as error:  # whatever a store on a network may raise
+        if is_of_the_machine(error):
+            raise
         raise UserError(f"{address} cannot be downloaded from MLflow at {display_uri()} ({one_line(error)}).") from None
     return target

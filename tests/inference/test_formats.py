@@ -1,6 +1,9 @@
 """Every head, network and format on real pictures: exports against Keras, and what is refused."""
 
+import dataclasses
+import errno
 import json
+import os
 import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -349,3 +352,16 @@ def test_any_class_name_is_restored(small, tmp_path):
     with pytest.raises(UserError, match=r"converted to litert \(a class name has a line break.*remove the format"):
         conversion.write(FORMATS["litert"], tmp_path)
     assert formats.load(conversion.write(FORMATS["onnx"], tmp_path), trust=True).classes[0] == "a\nb"
+
+
+def test_a_full_disk_is_not_the_fault_of_a_format_or_a_file(small, tmp_path):
+    def full(*_):
+        raise RuntimeError("the converter failed") from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    broken = dataclasses.replace(FORMATS["onnx"], write=full, load=full)
+    with pytest.raises(RuntimeError):
+        Conversion(small[1], ["a", "b", "c"]).write(broken, tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(FORMATS, "onnx", broken)
+        with pytest.raises(RuntimeError):
+            formats.load(small[0] / "model.onnx")

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from darkroom.core.errors import UserError
+from darkroom.core.errors import UserError, is_of_the_machine
 from darkroom.core.files import parse_csv
 from darkroom.core.paths import PREDICTIONS
 from darkroom.pipeline import dvc_state
@@ -60,7 +60,9 @@ def from_mlflow(source: str) -> str:
         run = registry.evaluation_run_of(run)
     try:
         return str(mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/evaluation/{PREDICTIONS.name}"))
-    except Exception:  # whatever a store on a network may raise
+    except Exception as error:  # whatever a store on a network may raise
+        if is_of_the_machine(error):
+            raise
         raise UserError(f"{source}: its run {run.info.run_id} in MLflow holds no {PREDICTIONS.name}.") from None
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from darkroom.core.errors import UserError
+from darkroom.core.errors import UserError, is_of_the_machine
 from darkroom.core.paths import RAW, SPLIT
 from darkroom.core.yaml import parse_yaml
 from darkroom.images.folders import PARTS
@@ -100,6 +100,8 @@ def _files(repo: Any, md5: str) -> Files:
         except (FileNotFoundError, NoRemoteError):
             raise FileNotFoundError(md5) from None
         except Exception as error:  # whatever a remote on a network may raise
+            if is_of_the_machine(error):
+                raise
             text = " ".join(str(error).split())[:200]
             raise UserError(f"{md5}, a list of pictures, cannot be read from the DVC remote ({text}).") from None
     return {"/".join(parts): content.value for parts, _, content in tree}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from darkroom.core import runtime
-from darkroom.core.errors import UserError
+from darkroom.core.errors import UserError, is_of_the_machine
 from darkroom.core.metric_table import Estimate
 from darkroom.core.paths import EXPORTS, MODELS
 from darkroom.core.terminal import progress
@@ -106,5 +106,7 @@ def load(folder: Path) -> formats.Exported:
         model = Classifier.load(folder / MODELS)
         whole = model.whole()
     except Exception as error:  # Keras' readers raise all kinds of errors
+        if is_of_the_machine(error):
+            raise
         raise UserError(f"its model cannot be loaded ({' '.join(str(error).split())[:200]}).") from None
     return formats.Exported(list(model.spec.classes), lambda pixels: whole(pixels, training=False).numpy())

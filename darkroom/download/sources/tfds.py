@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from darkroom.core import runtime
-from darkroom.core.errors import UserError
+from darkroom.core.errors import UserError, is_of_the_machine
 from darkroom.core.network import reachable
 from darkroom.core.terminal import progress
 from darkroom.download import tfds_mirror
@@ -111,6 +111,8 @@ def _builder(name: str, data_dir: str | None) -> Any:
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     except Exception as error:
+        if is_of_the_machine(error):
+            raise
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         unknown = tfds.core.registered.DatasetNotFoundError, AssertionError, ValueError
         if isinstance(error, unknown) and not isinstance(error, json.JSONDecodeError):
@@ -153,4 +155,6 @@ def prepare(builder: Any, manual_dir: str | None) -> None:
     try:
         builder.download_and_prepare(download_config=config)
     except Exception as error:  # network, checksum, or a set that needs files downloaded by hand
+        if is_of_the_machine(error):
+            raise
         raise UserError(f"data set {builder.name} cannot be prepared: {' '.join(str(error).split())[:300]}") from error

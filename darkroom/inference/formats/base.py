@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from darkroom.core.errors import UserError
+from darkroom.core.errors import UserError, is_of_the_machine
 from darkroom.core.paths import EXPORTS
 from darkroom.inference import digests
 
@@ -179,6 +179,8 @@ def load(path: Path, trust: bool = False) -> Exported:
     except UntrustedError:
         raise
     except Exception as error:  # each library has its own errors for damaged files
+        if is_of_the_machine(error):
+            raise
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(f"{path} is damaged or not a model exported by Darkroom ({reason}).") from None
     return exported

@@ -200,6 +200,7 @@ def test_weights_that_come_from_elsewhere_are_refused(own, workspace, monkeypatc
         loaded("MobileNetV2", "data/weights/own.weights.h5")
 
 
+@pytest.mark.full
 def test_code_in_a_whole_model_is_not_run(own, workspace):
     """Of a file of Keras' older format or of a .keras file, only the arrays are read."""
     marker, folder = workspace / "marker", workspace / "data/weights"

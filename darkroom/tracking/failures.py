@@ -58,6 +58,18 @@ def best_effort(write: Callable[[], Any], remedy: str = TRACK) -> bool:
     return True
 
 
+def insert(write: Callable[[], Any]) -> None:
+    """Call `write` again if another process inserted the same between MLflow's check for it and its insertion."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        write()
+    except MlflowException as error:
+        if error.error_code != "BAD_REQUEST":
+            raise
+        write()
+
+
 def _fault(error: Exception) -> str:
     """Keep the traceback of an error that nobody foresaw, and name its file."""
     file = paths.cache() / "errors" / f"mlflow-{time.strftime('%Y-%m-%dT%H-%M-%S')}-{os.getpid()}.txt"

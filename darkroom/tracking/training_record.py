@@ -1,12 +1,13 @@
 """What an MLflow run records about a training: its params, data set, curves, model files and description."""
 
+import functools
 import warnings
 from typing import TYPE_CHECKING, Any
 
 from darkroom.core import paths, reports
 from darkroom.core.model_spec import SPEC, model_sha256
 from darkroom.pipeline import params
-from darkroom.tracking import names, run_text, tags, views
+from darkroom.tracking import failures, names, run_text, tags, views
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -48,13 +49,7 @@ def log_dataset() -> None:
     for part, context in DATASET_CONTEXTS.items():
         rows = pictures[pictures["split"] == part].drop(columns="split")
         data = mlflow.data.from_pandas(rows, source=str(paths.SPLIT), targets="class", name=part)  # type: ignore[attr-defined]
-        try:
-            mlflow.log_input(data, context)
-        except mlflow.MlflowException as error:
-            if error.error_code != "BAD_REQUEST":
-                raise
-            # Another run logged the same data set between MLflow's check for it and its insertion.
-            mlflow.log_input(data, context)
+        failures.insert(functools.partial(mlflow.log_input, data, context))
 
 
 def log_model() -> None:

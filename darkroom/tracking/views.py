@@ -6,6 +6,8 @@ The format is the one in which the page's own button "Share" stores a view (MLfl
 import json
 from typing import Any
 
+from darkroom.tracking.failures import insert
+
 KEY = "darkroom"
 TAG = f"mlflow.sharedViewState.{KEY}"
 NAME, CREATED = "attributes.`Run Name`", "attributes.start_time"
@@ -36,7 +38,7 @@ def install(experiment: str) -> None:
     import mlflow
 
     if mlflow.get_experiment(experiment).tags.get(TAG) != state():
-        mlflow.MlflowClient().set_experiment_tag(experiment, TAG, state())
+        insert(lambda: mlflow.MlflowClient().set_experiment_tag(experiment, TAG, state()))
 
 
 def state() -> str:

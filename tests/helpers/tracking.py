@@ -8,8 +8,9 @@ from typing import Any
 import mlflow
 from mlflow.entities import Run
 
+from darkroom.core.files import write_csv
 from darkroom.core.model_spec import SPEC, model_sha256
-from darkroom.core.paths import METRICS, MODELS, PREDICTIONS, TRAIN_REPORT
+from darkroom.core.paths import HISTORY, METRICS, MODELS, PREDICTIONS, TRAIN_REPORT
 from darkroom.tracking import live_run, pipeline_log, tags
 from tests.helpers.project import set_params
 
@@ -90,8 +91,9 @@ def log_many_epochs(seed: int) -> None:
     with live_run.training_run(Path("run_id")) as log:
         for epoch, loss in rows:
             log(epoch, {"loss": loss, "val_loss": loss})
-        lines = ["epoch,loss,val_loss", *(f"{epoch},{loss},{loss}" for epoch, loss in rows)]
-        Path("reports/history.csv").write_text("\n".join(lines) + "\n")
+        columns = ("epoch", "loss", "val_loss", "accuracy", "val_accuracy")
+        write_csv(HISTORY, columns, [(epoch, loss, loss, 0.5, 0.5) for epoch, loss in rows])
+        change_json(TRAIN_REPORT, epochs=EPOCHS)
 
 
 def check_epochs(found: Iterable[tuple[str, str, Sequence[tuple[int, float]]]], count: int) -> None:

@@ -189,6 +189,7 @@ def refers_elsewhere(path, how):
             group.create_dataset(name, (10**6, 10**6), "f4", chunks=(1000, 1000))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("how", ["a link", "raw data", "a virtual array", "a size of terabytes"])
 def test_weights_that_come_from_elsewhere_are_refused(own, workspace, monkeypatch, how):
     """Otherwise a weights file could copy any file into a model that its user shares."""

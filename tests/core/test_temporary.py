@@ -10,10 +10,10 @@ from tests.helpers.project import ROOT
 
 CODE = """
 import sys, tempfile
-from darkroom.core.temporary import use_own_folder
-use_own_folder()
-print(tempfile.mkdtemp(), flush=True)
-sys.stdin.read()
+from darkroom.core.temporary import own_folder
+with own_folder():
+    print(tempfile.mkdtemp(), flush=True)
+    sys.stdin.read()
 """
 
 

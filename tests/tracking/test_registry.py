@@ -10,6 +10,7 @@ from darkroom.core.errors import UserError
 from darkroom.core.paths import EXPORT_REPORT, METRICS, TRAIN_REPORT
 from darkroom.pipeline import params
 from darkroom.tracking import pipeline_log, registry
+from darkroom.tracking.store import connect
 from tests.helpers.project import set_param
 from tests.helpers.tracking import change_evaluation, change_json, parent_and_child, runs
 
@@ -87,6 +88,7 @@ def test_a_registration_that_was_cut_off_is_finished(pulled, monkeypatch):
     def gone(*_):
         raise ConnectionError("connection refused")
 
+    connect()
     client = mlflow.MlflowClient()
     for last in ("set_registered_model_alias", "update_model_version"):
         with monkeypatch.context() as patch:

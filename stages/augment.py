@@ -66,7 +66,7 @@ def require_room(by_class: Mapping[str, Sequence[Path]], target: int) -> None:
     """
     count = sum(max(0, target - len(paths)) for paths in by_class.values())
     if count > MOST:
-        raise UserError(f"augment.target {target:,} makes {count:,} new pictures, but {MOST:,} is the most: lower it.")
+        raise UserError(f"augment.target {target:,} makes {count:,} new pictures, but the limit is {MOST:,}: lower it.")
     sizes = [path.stat().st_size for paths in by_class.values() for path in spread(paths, SHEET_ROWS)]
     needed = count * max(BLOCK, sum(sizes) / len(sizes))
     require_space(AUGMENTED, needed, f"augment.target {target:,}: {count:,} new pictures", "lower it, or free some")

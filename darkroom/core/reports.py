@@ -78,7 +78,7 @@ def per_class() -> Rows:
 
 def _require_numbers(values: dict[str, Any], path: Path) -> None:
     if bad := [key for key, value in values.items() if not isinstance(value, int | float)]:
-        raise outputs.damaged(path, f"{bad[0]} is no number")
+        raise outputs.damaged(path, f"{bad[0]} is not a number")
 
 
 def _require(condition: bool, path: Path, other: Path) -> None:

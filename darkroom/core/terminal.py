@@ -54,11 +54,11 @@ def printable(text: object, limit: int | None = None) -> str:
     return replaced(shown, "?")
 
 
-def replaced(text: str, other: str, kept: str = "") -> str:
-    """A text with `other` for each character that does something instead of being seen, except those in `kept`."""
+def replaced(text: str, substitute: str, kept: str = "") -> str:
+    """A text with `substitute` for each character that does something instead of being seen, except those in `kept`."""
     if text.isprintable():
         return text
-    return "".join(one if one in kept or _is_seen(one) else other for one in text)
+    return "".join(letter if letter in kept or _is_seen(letter) else substitute for letter in text)
 
 
 def _is_seen(character: str) -> bool:

@@ -22,16 +22,16 @@ def read_yaml(path: Path) -> Any:
         UserError: it is missing or not valid YAML.
     """
     if not path.exists():
-        what = "is a link to nothing" if path.is_symlink() else "is missing: run from the project's root folder"
+        what = "is a broken link" if path.is_symlink() else "is missing: run from the project's root folder"
         raise UserError(f"{path} {what}.")
     if not path.is_file():  # a pipe would block
-        raise UserError(f"{path} is no regular file: move it away, and restore the file.")
+        raise UserError(f"{path} is not a regular file: move it away and restore the file.")
     if (size := path.stat().st_size) > MOST_BYTES:
-        raise UserError(f"{path} has {size:,} bytes, but {MOST_BYTES:,} is the most: is it another file?")
+        raise UserError(f"{path} has {size:,} bytes, but the limit is {MOST_BYTES:,}: is it another file?")
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise UserError(f"{path} is not valid YAML: its text is not UTF-8: save it so.") from None
+        raise UserError(f"{path} is not valid YAML: its text is not UTF-8; save it as UTF-8.") from None
     return parse_yaml(text, str(path))
 
 
@@ -46,7 +46,7 @@ def parse_yaml(text: str, name: str) -> Any:
 
     name = printable(name, NAME)
     if len(text) > MOST_BYTES:
-        raise UserError(f"{name} has {len(text):,} characters, but {MOST_BYTES:,} is the most.")
+        raise UserError(f"{name} has {len(text):,} characters, but the limit is {MOST_BYTES:,}.")
     try:
         return copy.deepcopy(_loaded(text))
     except _TooMuchError as error:
@@ -62,7 +62,7 @@ def parse_yaml(text: str, name: str) -> Any:
         raise
     except RecursionError:
         raise UserError(f"{name} is refused: it is nested too deeply.") from None
-    except Exception as error:  # constructors raise nearly anything, such as a KeyError for !!bool maybe
+    except Exception as error:  # constructors raise nearly anything, such as a KeyError for `!!bool maybe`
         problem = printable(" ".join(str(error).split()) or type(error).__name__, PROBLEM)
         raise UserError(f"{name} is not valid YAML: {problem}.") from None
 

@@ -34,7 +34,7 @@ def pictures(body: bytes, content_type: str) -> list[bytes]:
     """
     if len(body) > MEGABYTES * 10**6:
         size = f"{len(body) / 1e6:,.0f} MB"
-        raise UserError(f"the request has {size}, more than {MEGABYTES}: send fewer pictures at once")
+        raise UserError(f"the request has {size}, more than {MEGABYTES} MB: send fewer pictures at once")
     kind = content_type.partition(";")[0].strip().lower()
     if kind.startswith(PICTURE):
         return decoded([body])

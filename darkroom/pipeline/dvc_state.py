@@ -23,6 +23,7 @@ LOCKED = Path("dvc.lock")
 RUNS = Path(".dvc/cache/runs")
 TMP = Path(".dvc/tmp")
 RWLOCK = TMP / "rwlock"  # which process reads and writes which path
+DAMAGED_LOCK = TMP / "dvc.lock.damaged"
 GUARD = TMP / "rwlock.lock"  # held by a process that changes RWLOCK
 FILES = (RWLOCK, GUARD, TMP / "lock", TMP / "btime")
 SECONDS = 5  # to wait for GUARD, which is held for milliseconds
@@ -127,7 +128,7 @@ def _repair_rwlock() -> None:
         except (ValueError, RecursionError):
             if running := _processes():
                 raise UserError(
-                    f"{RWLOCK} is damaged, and DVC runs here (process {running[0].pid}): wait for its end, or stop it."
+                    f"{RWLOCK} is damaged, and DVC runs here (process {running[0].pid}): wait until it has ended, or stop it."
                 ) from None
             _clear(RWLOCK, "is damaged, and no process of DVC runs here")
             return
@@ -207,7 +208,7 @@ def _repair_database() -> None:
 
 
 def _repair_lock_file() -> None:
-    """Put back the last commit's dvc.lock, or none, if a kill cut off what DVC wrote there in place.
+    """Put back the last commit's dvc.lock, if there is one, where a kill cut off what DVC wrote there in place.
 
     Nothing is computed again for it: DVC finds the runs since then in its cache.
     """
@@ -215,11 +216,12 @@ def _repair_lock_file() -> None:
         return
     if not LOCKED.is_file() or b"<<<<<<<" in LOCKED.read_bytes():
         raise UserError(f"{LOCKED} cannot be read: resolve its conflicts, or run `git checkout {LOCKED}`.")
+    TMP.mkdir(parents=True, exist_ok=True)
+    LOCKED.replace(DAMAGED_LOCK)
     if committed := git("show", f"HEAD:./{LOCKED}"):
         write_text(LOCKED, committed)
-    else:
-        remove(LOCKED)
-    _say(f"{LOCKED} was cut off: {'that of the last commit was put back' if committed else 'it was deleted'}.")
+    instead = "; that of the last commit was put back" if committed else ""
+    _say(f"{LOCKED} was cut off and is now {DAMAGED_LOCK}{instead}.")
 
 
 def _is_lock_file(path: Path) -> bool:

@@ -51,7 +51,9 @@ def test_a_file_that_is_missing_or_not_text_is_named(tmp_path):
     with pytest.raises(UserError, match=r"settings\.yaml is missing: run from the project's root folder\.$"):
         read_yaml(tmp_path / "settings.yaml")
     (tmp_path / "settings.yaml").write_bytes(b"a: \xff")
-    with pytest.raises(UserError, match=r"settings\.yaml is not valid YAML: its text is not UTF-8: save it so\.$"):
+    with pytest.raises(
+        UserError, match=r"settings\.yaml is not valid YAML: its text is not UTF-8; save it as UTF-8\.$"
+    ):
         read_yaml(tmp_path / "settings.yaml")
     (tmp_path / "settings.yaml").write_text("a: Ä")
     assert read_yaml(tmp_path / "settings.yaml") == {"a": "Ä"}

@@ -76,12 +76,12 @@ def test_other_encodings_are_named(encoding, tmp_path):
 def test_what_is_no_file_is_named(tmp_path):
     path = tmp_path / "params.yaml"
     path.symlink_to("nowhere")
-    with pytest.raises(UserError, match="is a link to nothing"):
+    with pytest.raises(UserError, match="is a broken link"):
         read_yaml(path)
     for make in (os.mkdir, os.mkfifo):
         path.unlink()
         make(path)
-        with pytest.raises(UserError, match="is no regular file"):
+        with pytest.raises(UserError, match="is not a regular file"):
             read_yaml(path)
         if path.is_dir():
             path.rmdir()

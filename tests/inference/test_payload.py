@@ -123,7 +123,7 @@ def test_other_json_is_refused_in_one_line_without_repeating_it(content, sentenc
         (SECRET.encode(), "application/vnd.apache.parquet", "is not valid application/vnd.apache.parquet"),
         (b"x", "application/x-www-form-urlencoded", "the Content-Type must be"),
         (b"x", "", "the Content-Type must be application/json, text/csv, .* or image/"),
-        (bytes(100 * 10**6 + 1), "application/json", "the request has 100 MB, more than 100"),
+        (bytes(100 * 10**6 + 1), "application/json", "the request has 100 MB, more than 100 MB"),
     ],
 )
 def test_other_bodies_are_refused(body, content_type, sentence):

@@ -132,7 +132,7 @@ def test_a_lock_file_that_a_kill_cut_off_is_put_back(content, clean, capsys):
     path.write_bytes(content)
     dvc_state.repair()
     assert not path.exists()  # no commit has one
-    assert "dvc.lock was cut off: it was deleted" in capsys.readouterr().err
+    assert "dvc.lock was cut off and is now .dvc/tmp/dvc.lock.damaged." in capsys.readouterr().err
     shutil.copy(ROOT / "dvc.lock", path)
     commit(clean, "with a lock file")
     dvc_state.repair()
@@ -140,7 +140,7 @@ def test_a_lock_file_that_a_kill_cut_off_is_put_back(content, clean, capsys):
     path.write_bytes(content)
     dvc_state.repair()
     assert path.read_bytes() == (ROOT / "dvc.lock").read_bytes()
-    assert "dvc.lock was cut off: that of the last commit was put back" in capsys.readouterr().err
+    assert ".dvc/tmp/dvc.lock.damaged; that of the last commit was put back" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", [b"<<<<<<< HEAD\nschema: '2.0'\n=======\n", None])

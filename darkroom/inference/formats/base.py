@@ -187,9 +187,9 @@ def load(path: Path, trust: bool = False) -> Exported:
 
 
 def check_classes(classes: object) -> None:
-    """Raise a ValueError unless class names from a file are a list of texts that can be written."""
+    """Raise a ValueError unless class names from a file are a list of strings that can be written."""
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise ValueError("its class names are not a list of texts")
+        raise ValueError("its class names are not a list of strings")
     "".join(classes).encode()
 
 

@@ -128,7 +128,7 @@ def _repair_rwlock() -> None:
         except (ValueError, RecursionError):
             if running := _processes():
                 raise UserError(
-                    f"{RWLOCK} is damaged, and DVC runs here (process {running[0].pid}): wait for it to end, or stop it."
+                    f"{RWLOCK} is damaged while DVC runs (process {running[0].pid}): wait for it to end, or stop it."
                 ) from None
             _clear(RWLOCK, "is damaged, and no process of DVC runs here")
             return

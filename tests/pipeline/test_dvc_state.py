@@ -79,7 +79,7 @@ def test_locks_of_dead_processes_are_removed_and_those_of_living_ones_stay(clean
         assert "listed processes that no longer run" in capsys.readouterr().err
         assert json.loads(Path(".dvc/tmp/rwlock").read_text()) == stays
         Path(".dvc/tmp/rwlock").write_text("")
-        with pytest.raises(UserError, match=rf"rwlock is damaged, and DVC runs here \(process {living.pid}\)"):
+        with pytest.raises(UserError, match=rf"rwlock is damaged while DVC runs \(process {living.pid}\)"):
             dvc_state.repair()
     finally:
         for process in (living, other, zombie):

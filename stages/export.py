@@ -12,6 +12,7 @@ from pathlib import Path
 from darkroom.core import outputs, reports, runtime, seeds
 from darkroom.core.errors import UserError
 from darkroom.core.files import whole_folder, write_json, write_text
+from darkroom.core.hashing import sha256
 from darkroom.core.model_spec import verified_sha256
 from darkroom.core.params import Base
 from darkroom.core.paths import (
@@ -39,8 +40,8 @@ from darkroom.tracking import failures, pipeline_log
 def main(base: Base, params: Params) -> None:
     """Write every format, compare it with Keras, write the model card, and add everything to the model's run."""
     started = time.monotonic()
-    sha256 = verified_sha256()
-    if reports.metrics()["model_sha256"] != sha256:
+    model_digest = verified_sha256()
+    if reports.metrics()["model_sha256"] != model_digest:
         raise UserError(f"{METRICS} belongs to another model than {MODELS}: run `dvc repro evaluate`.")
     for read in (reports.dataset, reports.split, reports.augmentation, reports.training, reports.per_class):
         read()  # a damaged one is named before the work
@@ -62,7 +63,8 @@ def main(base: Base, params: Params) -> None:
         write_json(folder / EXPORTED_CLASSES.name, classes)
         write_text(folder / MODEL_CARD.name, model_card.render(model, results))
         digests.write(folder)
-    write_json(EXPORT_REPORT, {"model_sha256": sha256, **results})
+    own = {"model_sha256": model_digest, "sums_sha256": sha256(EXPORTS / digests.SUMS)}
+    write_json(EXPORT_REPORT, {**own, **results})
     milliseconds = {name: comparison.milliseconds for name, comparison in comparisons.items()}
     failures.best_effort(lambda: pipeline_log.log_export(params.register_as, time.monotonic() - started, milliseconds))
     for name, report in results.items():

@@ -21,7 +21,7 @@ def require_memory(needed: float, what: str, remedy: str) -> None:
     import psutil
 
     if needed > (free := psutil.virtual_memory().available):
-        raise UserError(f"{what} needs about {size(needed)} of memory, but {size(free)} are free: {remedy}.")
+        raise UserError(f"{what} would take {size(needed)} of memory, but {size(free)} are free: {remedy}.")
 
 
 def require_space(folder: Path, needed: float, what: str, remedy: str) -> None:
@@ -40,7 +40,7 @@ def require_space(folder: Path, needed: float, what: str, remedy: str) -> None:
         # What is named `.partial` is ours, and gone when the user looks.
         folder = Path(*itertools.takewhile(lambda part: not part.endswith(".partial"), folder.parts))
         raise UserError(
-            f"{what} needs about {size(needed)} on the disk that holds {folder}, but {size(free)} are free: {remedy}."
+            f"{what} would take {size(needed)} on the disk that holds {folder}, but {size(free)} are free: {remedy}."
         )
 
 

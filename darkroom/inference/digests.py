@@ -9,6 +9,7 @@ from pathlib import Path
 
 from darkroom.core.errors import UserError
 from darkroom.core.files import write_text
+from darkroom.core.folders import files_below
 from darkroom.core.hashing import digest_lines, sha256
 
 SUMS = "SHA256SUMS"
@@ -57,7 +58,7 @@ def verify(path: Path) -> bool:
 
 
 def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
+    return [path for path in files_below(folder) if path.is_file()]
 
 
 def _short(path: Path) -> Path:

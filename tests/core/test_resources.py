@@ -10,7 +10,7 @@ from darkroom.core.resources import require_memory, require_space
 def test_too_little_space_is_said_before_the_work(tmp_path):
     folder = tmp_path / "not/yet"
     require_space(folder, 1, "a file", "free some")
-    with pytest.raises(UserError, match=rf"^a file needs about 1,000 TB on the disk that holds {folder}, but .* free"):
+    with pytest.raises(UserError, match=rf"^a file would take 1,000 TB on the disk that holds {folder}, but .* free"):
         require_space(folder, 1e15, "a file", "free some")
     assert free_space(folder) == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.1)
 
@@ -18,7 +18,7 @@ def test_too_little_space_is_said_before_the_work(tmp_path):
 def test_too_little_memory_is_said_before_the_work():
     require_memory(2**28, "a net", "make it smaller")
     needed = 2 * psutil.virtual_memory().total
-    with pytest.raises(UserError, match=rf"^a net needs about {size(needed)} of memory, but .* free"):
+    with pytest.raises(UserError, match=rf"^a net would take {size(needed)} of memory, but .* free"):
         require_memory(needed, "a net", "make it smaller")
 
 

@@ -262,5 +262,5 @@ def test_a_sparse_file_counts_at_its_apparent_size(form, tmp_path):
     (tmp_path / "out").mkdir()
     with pytest.raises(UserError, match=r"unpacks to more than 1,000 files or 1\.0 GB"):
         unpack(tmp_path / "x.tar", tmp_path / "out", Limits(10**9, 1000))
-    with pytest.raises(UserError, match=r"x\.jpg needs about 1,000 TB on the disk that holds .*, but .* free: free"):
+    with pytest.raises(UserError, match=r"x\.jpg would take 1,000 TB on the disk that holds .*, but .* free: free"):
         Unpacking("x.tar", tmp_path / "out", Budget(Limits(10**18, 1000))).place(Member("x.jpg", 10**15))

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from darkroom.core.errors import UserError
 from darkroom.core.files import read_csv
+from darkroom.core.hashing import sha256
 from darkroom.core.model_spec import model_sha256
 from darkroom.core.params import Base
 from darkroom.export import parity
@@ -52,6 +53,7 @@ def test_plain_tensorflow_gets_keras_probabilities_from_raw_pixels(project, expo
 def test_the_export_agrees_with_the_evaluation(project, exported):
     reports = json.loads((project / "reports/export.json").read_text())
     assert reports.pop("model_sha256") == model_sha256(project / "models")
+    assert reports.pop("sums_sha256") == sha256(project / "exports/SHA256SUMS")
     assert set(reports) == {"saved_model", "onnx"}
     classes = list(exported.model.spec.classes)
     for name, report in reports.items():

@@ -2,12 +2,12 @@
 
 import pytest
 
-from tests.faults.test_kills import ORDER, SAFELY, remove_outputs
+from tests.faults.test_kills import SAFELY
 from tests.helpers.disks import LARGE, disk
 from tests.helpers.kills import Workplace, differences, outputs
 from tests.helpers.project import copy_project, run, set_params
 from tests.helpers.stores import new_store
-from tests.helpers.tiny import MODES
+from tests.helpers.tiny import MODES, ORDER, remove_outputs
 
 # A share of what the stage writes; what is left over after the last one is for MLflow's record of it.
 SHARES = {

@@ -1,8 +1,10 @@
 """Any command may be killed at any moment, with all its children: the same command finishes with the same bytes."""
 
+import contextlib
 import random
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -13,24 +15,19 @@ from tests.helpers.archive_files import seven_zipped, tarred
 from tests.helpers.kills import Workplace, campaign
 from tests.helpers.project import ROOT, copy_project, run, set_param, set_params
 from tests.helpers.small_sets import files_in, write_layout
+from tests.helpers.source_files import rows_of, write_idx_pair, write_tfds
+from tests.helpers.source_files import write_csv as write_rows
 from tests.helpers.stores import new_store
-from tests.helpers.tiny import LAYOUT, MODES
+from tests.helpers.table_files import plain
+from tests.helpers.tiny import LAYOUT, MODES, remove_outputs
 
-ORDER = ("download", "split", "augment", "extract", "train", "evaluate", "export")
-# The outputs of each stage, which DVC deletes before it runs one.
-OUTPUTS = {
-    "download": ("data/raw", "reports/dataset", "reports/dataset.json", "reports/groups.csv", "reports/issues.csv"),
-    "split": ("data/split", "reports/split.csv", "reports/split.json"),
-    "augment": ("data/augmented", "reports/augment.json", "reports/augment.jpg"),
-    "extract": ("data/features", "reports/extract.json", ".cache/features"),
-    "train": ("models", "reports/history.csv", "reports/model.txt", "reports/train.json", ".cache/training"),
-    "evaluate": ("reports/metrics.json", "reports/predictions.csv", "reports/plots", "reports/report.html"),
-    "export": ("exports", "reports/export.json"),
-}
 REPRO = ("dvc", "repro")
 SAFELY = ("bash", "-c", "python -m darkroom check && dvc repro")  # as `make run`
 SWEEP = ("python", "-m", "darkroom", "sweep", "mine", "--trials", "3", "--heads", "knn,dense")
 RECIPE = ("python", "-m", "darkroom", "recipe", "fashion_cnn")
+
+
+INCOMING = Path("data/incoming")
 
 
 class Row(NamedTuple):
@@ -40,12 +37,50 @@ class Row(NamedTuple):
     kills: int
     changes: Mapping[str, Any] = MappingProxyType({})
     again: tuple[str, ...] = ()  # the stages to run first
+    source: Callable[[], Any] | None = None  # writes the files of another source to data/incoming
+
+
+def pixels():
+    """`(class number, grey pixels)` of the layout's pictures."""
+    write_layout(Path("pictures"), LAYOUT)
+    return rows_of({folder.name: sorted(folder.iterdir()) for folder in sorted(Path("pictures").iterdir())})
 
 
 ROWS = {
     "download": Row("download", 4),
-    "download of a tar": Row("download", 3, {"download.source": "archive", "download.path": "data/incoming/a.tar"}),
-    "download of a 7z": Row("download", 2, {"download.source": "archive", "download.path": "data/incoming/a.7z"}),
+    "download of a tar": Row(
+        "download",
+        3,
+        {"download.source": "archive", "download.path": "data/incoming/a.tar"},
+        source=lambda: tarred(INCOMING / "a.tar", files_in(LAYOUT)),
+    ),
+    "download of a 7z": Row(
+        "download",
+        2,
+        {"download.source": "archive", "download.path": "data/incoming/a.7z"},
+        source=lambda: seven_zipped(INCOMING / "a.7z", files_in(LAYOUT)),
+    ),
+    "download of a table": Row(
+        "download",
+        2,
+        {"download.source": "table", "download.path": "data/incoming/labels.csv"},
+        source=lambda: plain(LAYOUT)(INCOMING),
+    ),
+    "download of rows": Row(
+        "download",
+        2,
+        {"download.source": "csv", "download.csv.shape": [16, 16]},
+        source=lambda: write_rows(INCOMING / "train.csv", pixels()),
+    ),
+    "download of IDX files": Row(
+        "download", 2, {"download.source": "idx"}, source=lambda: write_idx_pair(INCOMING, "train", pixels())
+    ),
+    "download of a TFDS set": Row(
+        "download",
+        2,
+        {"download.source": "tfds", "download.name": "own:1.0.0", "download.data_dir": "data/incoming"},
+        source=lambda: write_tfds(INCOMING, "own", {"train": pixels()}, ("cat", "dog", "owl"), (16, 16, 1)),
+    ),
     "split": Row("split", 3),
     "split into folds": Row("split", 2, {"split.method": "kfold", "split.folds": 3}),
     "split by content": Row("split", 2, {"split.method": "stable"}),
@@ -69,28 +104,6 @@ def seed():
     return random.SystemRandom().randrange(10**6)
 
 
-def remove_outputs(folder, first):
-    """Remove what a stage and those after it have written."""
-    for stage in ORDER[ORDER.index(first) :]:
-        for output in OUTPUTS[stage]:
-            target = folder / output
-            shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
-
-
-def kill_stage(name, finished, tmp_path, seed):
-    """Kill a stage in a project whose stages before have run."""
-    row, folder = ROWS[name], copy_project(finished, tmp_path / "darkroom")
-    set_params(folder, row.changes)
-    if path := row.changes.get("download.path"):
-        shutil.rmtree(folder / "data/incoming")
-        (folder / "data/incoming").mkdir()
-        (seven_zipped if path.endswith("7z") else tarred)(folder / path, files_in(LAYOUT))
-    for stage in row.again:
-        run("python", "-m", f"stages.{stage}", cwd=folder)
-    remove_outputs(folder, row.stage)
-    campaign(Workplace(folder, tmp_path / "spare", ("python", "-m", f"stages.{row.stage}")), row.kills, seed)
-
-
 def test_a_killed_split_ends_with_the_same_bytes(workspace, tmp_path_factory, seed, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     write_layout(workspace / "data/raw/train", LAYOUT)
@@ -108,8 +121,18 @@ def test_a_killed_split_ends_with_the_same_bytes(workspace, tmp_path_factory, se
 @pytest.mark.full
 @pytest.mark.table
 @pytest.mark.parametrize("name", ROWS)
-def test_a_killed_stage_ends_with_the_same_bytes(name, finished, tmp_path, seed):
-    kill_stage(name, finished, tmp_path, seed)
+def test_a_killed_stage_ends_with_the_same_bytes(name, done, tmp_path, seed):
+    row = ROWS[name]
+    set_params(done, row.changes)
+    if row.source:
+        with contextlib.chdir(done):
+            shutil.rmtree(INCOMING)
+            INCOMING.mkdir()
+            row.source()
+    for stage in row.again:
+        run("python", "-m", f"stages.{stage}", cwd=done)
+    remove_outputs(done, row.stage)
+    campaign(Workplace(done, tmp_path / "spare", ("python", "-m", f"stages.{row.stage}")), row.kills, seed)
 
 
 @pytest.mark.full

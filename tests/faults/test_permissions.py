@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.faults.test_kills import remove_outputs
 from tests.helpers.kills import differences, outputs
 from tests.helpers.ordinary import give, owned_copy, run_as_user
+from tests.helpers.tiny import remove_outputs
 
 CLOSED = "chmod a-rwx {path}"
 READ_ONLY = "chmod -R a-w {path}"

@@ -83,7 +83,11 @@ def write_archive(path: Path, folder: Path, outer: str) -> Path:
 
 
 def write_tfds(
-    data_dir: Path, name: str, splits: Mapping[str, Iterable[tuple[int, np.ndarray]]], classes: Sequence[str]
+    data_dir: Path,
+    name: str,
+    splits: Mapping[str, Iterable[tuple[int, np.ndarray]]],
+    classes: Sequence[str],
+    shape: tuple[int, int, int] = (28, 28, 1),
 ) -> None:
     """A set of grey pictures that TensorFlow Datasets writes itself, as `name:1.0.0`; each has 0 to 2 tags."""
     import tensorflow as tf
@@ -91,7 +95,7 @@ def write_tfds(
 
     features = tfds.features.FeaturesDict(
         {
-            "image": tfds.features.Image(shape=(28, 28, 1)),
+            "image": tfds.features.Image(shape=shape),
             "label": tfds.features.ClassLabel(names=list(classes)),
             "tags": tfds.features.Sequence(tf.int64),
         }

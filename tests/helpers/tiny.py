@@ -1,5 +1,6 @@
 """A whole project of a few dozen small pictures, on which every stage takes little more than its imports."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,17 @@ from tests.helpers.project import clone, commit, identify, run, set_params
 from tests.helpers.small_sets import write_layout
 from tests.helpers.stores import new_store
 
+ORDER = ("download", "split", "augment", "extract", "train", "evaluate", "export")
+# The outputs of each stage, which DVC deletes before it runs one.
+OUTPUTS = {
+    "download": ("data/raw", "reports/dataset", "reports/dataset.json", "reports/groups.csv", "reports/issues.csv"),
+    "split": ("data/split", "reports/split.csv", "reports/split.json"),
+    "augment": ("data/augmented", "reports/augment.json", "reports/augment.jpg"),
+    "extract": ("data/features", "reports/extract.json", ".cache/features"),
+    "train": ("models", "reports/history.csv", "reports/model.txt", "reports/train.json", ".cache/training"),
+    "evaluate": ("reports/metrics.json", "reports/predictions.csv", "reports/plots", "reports/report.html"),
+    "export": ("exports", "reports/export.json"),
+}
 LAYOUT = "cat 24, dog 14, owl 20"
 PARAMS: dict[str, Any] = {
     "download.source": "folder",
@@ -67,3 +79,11 @@ def run_all(folder: Path) -> Path:
     run("dvc", "repro", "-q", cwd=folder)
     commit(folder, "first run")
     return folder
+
+
+def remove_outputs(folder: Path, first: str) -> None:
+    """Remove what a stage and those after it have written."""
+    for stage in ORDER[ORDER.index(first) :]:
+        for output in OUTPUTS[stage]:
+            target = folder / output
+            shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)

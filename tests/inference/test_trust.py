@@ -12,7 +12,9 @@ import pytest
 from darkroom.commands.page import command as page
 from darkroom.commands.predict import command as predict
 from darkroom.core.errors import UserError
-from darkroom.core.hashing import PACKAGE
+from darkroom.core.files import write_json
+from darkroom.core.hashing import PACKAGE, sha256
+from darkroom.core.paths import EXPORT_REPORT
 from darkroom.inference import digests, formats
 from darkroom.inference.formats import FORMATS
 from darkroom.inference.formats import keras as keras_format
@@ -79,6 +81,11 @@ def test_own_exports_need_no_trust_and_others_do(workspace, made):
     with pytest.raises(UserError, match="was not exported by this project"):
         formats.load(path)
     Path("exports").symlink_to(path.parent)
+    for report in ({}, {"sums_sha256": ""}, {"sums_sha256": 0}, []):  # of another export, or none
+        write_json(EXPORT_REPORT, report)
+        with pytest.raises(UserError, match=r"was not exported by this project \(by reports/export.json\)"):
+            formats.load(Path("exports/saved_model"))
+    write_json(EXPORT_REPORT, {"sums_sha256": sha256(Path("exports/SHA256SUMS"))})
     assert formats.load(Path("exports/saved_model")).classes == ["a", "b"]
     Path("exports").unlink()
     Path("exports").mkdir()

@@ -245,7 +245,7 @@ def test_exports_of_heads_that_count_votes_may_differ_by_a_vote(name):
 
 def test_memory_is_checked_before_a_fit(features, monkeypatch):
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=10**6))
-    with pytest.raises(UserError, match=r"train\.head forest on 420 pictures with 512 features needs about .* memory"):
+    with pytest.raises(UserError, match=r"train\.head forest on 420 pictures with 512 features would take .* memory"):
         fitted("forest", features)
 
 

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from darkroom.core.errors import UserError, is_of_the_machine
-from darkroom.core.paths import EXPORTS
+from darkroom.core.files import read_json
+from darkroom.core.hashing import sha256
+from darkroom.core.paths import EXPORT_REPORT, EXPORTS
 from darkroom.inference import digests
 
 if TYPE_CHECKING:
@@ -163,12 +165,11 @@ def load(path: Path, trust: bool = False) -> Exported:
     if matching is None:
         files = ", ".join(registered.file for registered in FORMATS.values())
         raise UserError(f"{path} is not a model exported by Darkroom: it should be one of {files}.")
-    vouched = digests.verify(path)
-    own = vouched and path.resolve().parent == EXPORTS.resolve()
+    own = digests.verify(path) and _is_own(path)
     try:
         if not trust and not own and (danger := matching.danger(path)):
             raise UntrustedError(
-                f"{path} was not exported by this project (by {EXPORTS / digests.SUMS}), and {danger}: add --trust "
+                f"{path} was not exported by this project (by {EXPORT_REPORT}), and {danger}: add --trust "
                 "only if you trust whoever made it and whoever could change it since, or use an ONNX or LiteRT export."
             )
         exported = matching.load(path)
@@ -184,6 +185,17 @@ def load(path: Path, trust: bool = False) -> Exported:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(f"{path} is damaged or not a model exported by Darkroom ({reason}).") from None
     return exported
+
+
+def _is_own(path: Path) -> bool:
+    """Whether a file lies in exports/, and `export` has reported the digests there as its own."""
+    sums = EXPORTS / digests.SUMS
+    if path.resolve().parent != EXPORTS.resolve() or not sums.is_file():
+        return False
+    try:
+        return bool(read_json(EXPORT_REPORT, sums_sha256=str)["sums_sha256"] == sha256(sums))
+    except UserError:  # missing, or damaged
+        return False
 
 
 def check_classes(classes: object) -> None:

@@ -1,6 +1,7 @@
 """The exception whose message is meant for the user, and the sentences for errors of the environment."""
 
 import errno
+import itertools
 import os
 import re
 import shutil
@@ -55,20 +56,27 @@ def environment_sentence(error: BaseException, file: str | None = None) -> str |
     parts = Path(file or "").parts
     name = next((part for part in parts if len(os.fsencode(part)) > 255), parts[-1] if parts else "")
     name = f"{name[:60]}..." if len(name) > 60 else name
-    # What is named `.partial` is ours, and gone when the user looks.
-    ours = next((place for place, part in enumerate(parts) if part.endswith(".partial")), None)
-    folder = str(Path(*parts[: len(parts) - 1 if ours is None else ours]))
-    folder = str(Path.cwd()) if folder == "." else folder
+    folder = str(lasting(Path(*parts[:-1])))
     if file is None and code == errno.ENOSPC:
         folder = str(min((Path.cwd(), Path(tempfile.gettempdir())), key=free_space))  # most likely
     if code == errno.ENOSPC and (state := os.statvfs(_existing(Path(folder)))).f_files and not state.f_favail:
         return f"no more files can be made on the disk that holds {folder} (its inodes are used up): delete some."
     return SENTENCES[code].format(
         of_folder=f" that holds {folder}" if file or code == errno.ENOSPC else "",
-        file=file if ours is None else folder,
+        file=folder if any(map(_is_ours, parts)) else file,
         name=name,
         free=size(free_space(Path(folder))) if code == errno.ENOSPC else "",
     )
+
+
+def lasting(folder: Path) -> Path:
+    """The folder itself, or the one around ours, which is gone when the user looks; never just a dot."""
+    found = Path(*itertools.takewhile(lambda part: not _is_ours(part), folder.parts))
+    return found if found.parts else Path.cwd()
+
+
+def _is_ours(part: str) -> bool:
+    return part.endswith(".partial")
 
 
 def free_space(folder: Path) -> int:

@@ -1,10 +1,9 @@
 """What work needs, checked before it starts: a sentence at once, and no killed process or full disk later."""
 
-import itertools
 import os
 from pathlib import Path
 
-from darkroom.core.errors import UserError, free_space, size
+from darkroom.core.errors import UserError, free_space, lasting, size
 
 
 def require_memory(needed: float, what: str, remedy: str) -> None:
@@ -37,10 +36,9 @@ def require_space(folder: Path, needed: float, what: str, remedy: str) -> None:
         UserError: less space is free.
     """
     if needed > (free := free_space(folder)):
-        # What is named `.partial` is ours, and gone when the user looks.
-        folder = Path(*itertools.takewhile(lambda part: not part.endswith(".partial"), folder.parts))
         raise UserError(
-            f"{what} would take {size(needed)} on the disk that holds {folder}, but {size(free)} are free: {remedy}."
+            f"{what} would take {size(needed)} on the disk that holds {lasting(folder)}, but {size(free)} are free: "
+            f"{remedy}."
         )
 
 

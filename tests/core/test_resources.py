@@ -1,4 +1,5 @@
 import shutil
+from pathlib import Path
 
 import psutil
 import pytest
@@ -12,6 +13,8 @@ def test_too_little_space_is_said_before_the_work(tmp_path):
     require_space(folder, 1, "a file", "free some")
     with pytest.raises(UserError, match=rf"^a file would take 1,000 TB on the disk that holds {folder}, but .* free"):
         require_space(folder, 1e15, "a file", "free some")
+    with pytest.raises(UserError, match=f"on the disk that holds {Path.cwd()}, but"):
+        require_space(Path(".models.partial/inner"), 1e15, "a file", "free some")
     assert free_space(folder) == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.1)
 
 

@@ -24,9 +24,10 @@ SENTENCES = {
 }
 NEED_FILE = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EFBIG}  # the sentence would say nothing without
 OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
-# Libraries that know the cause, but only say it in words: numpy, SQLite, TensorFlow, HDF5, urllib3.
+# Libraries that know the cause, but only say it in words: numpy, SQLite, TensorFlow, HDF5, urllib3, the loader.
 WORDS = {
-    r"OOM when allocating|std::bad_alloc|[Oo]ut of memory|[Cc]annot allocate memory|Unable to allocate": errno.ENOMEM,
+    r"OOM when allocating|std::bad_alloc|[Oo]ut of memory|[Cc]annot allocate memory|Unable to allocate"
+    r"|failed to map segment from shared object": errno.ENOMEM,
     r"^\d+ requested and \d+ written$|database or disk is full|No space left on device": errno.ENOSPC,
     r"Disk quota exceeded": errno.EDQUOT,
     r"Too many open files": errno.EMFILE,

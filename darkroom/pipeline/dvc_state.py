@@ -39,9 +39,8 @@ def repair() -> None:
     for path in FILES:
         if path.is_dir():
             _clear(path, "is a folder in place of DVC's own file")
-    for path in RUNS.glob("*/*/*"):
-        if not _is_text(path):
-            _clear(path, "is damaged; the stage runs again if needed")
+    if not _processes():  # one might be writing there
+        _repair_run_cache()
     _clear_hard_links()
     _repair_rwlock()
     _repair_database()
@@ -84,6 +83,15 @@ def _processes() -> list[psutil.Process]:
             if ours and process.info["status"] != psutil.STATUS_ZOMBIE and Path(process.cwd()).is_relative_to(root):
                 result.append(process)
     return result
+
+
+def _repair_run_cache() -> None:
+    for path in RUNS.glob("*/*/*"):
+        if not _is_text(path):
+            _clear(path, "is damaged; the stage runs again if needed")
+    for folder in RUNS.glob("*/*/"):
+        if not any(folder.iterdir()):  # a full disk leaves one, and DVC expects a file in it
+            remove(folder)
 
 
 def _clear_hard_links() -> None:

@@ -124,7 +124,7 @@ def test_dvc_on_a_full_disk_finishes_with_space(command, cheap, tmp_path):
             mounted.resize(LARGE)
             assert broken.code
             assert "Traceback" not in broken.output
-            assert place.run(command=SAFELY).code == 0
+            assert place.run(command=SAFELY if command[0] == "dvc" else None).code == 0
             assert differences(expected, outputs(place.folder)) == []
 
 
@@ -149,14 +149,16 @@ def test_a_disk_on_which_no_more_files_can_be_made(stage, small, tmp_path):
 @pytest.mark.table
 @pytest.mark.parametrize(
     ("limit", "stage"),
-    [("-n 12", "download"), ("-n 12", "split"), ("-n 24", "train"), ("-v 400000", "augment"), ("-f 2", "download")],
+    [("-n 8", "download"), ("-n 7", "split"), ("-n 14", "train"), ("-v 400000", "augment"), ("-f 2", "download")],
 )
 def test_a_limit_of_the_shell_is_named(limit, stage, done, tmp_path):
     place = Workplace(done, tmp_path / "spare", ("bash", "-c", f"ulimit {limit}; exec python -m stages.{stage}"))
     expected = outputs(done)
+    remove_outputs(done, stage)
     broken = place.run()
     print(limit, stage, broken.code, broken.output.strip().splitlines()[-1:], flush=True)
     assert "Traceback" not in broken.output, broken.output
     assert broken.code == 1, broken.output
-    assert place.run(command=("python", "-m", f"stages.{stage}")).code == 0
+    for following in ORDER[ORDER.index(stage) :]:
+        assert place.run(command=("python", "-m", f"stages.{following}")).code == 0
     assert differences(expected, outputs(done)) == []

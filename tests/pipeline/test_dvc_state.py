@@ -97,8 +97,10 @@ def test_folders_in_place_of_files_and_damaged_entries_of_the_run_cache(clean, c
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     Path(".dvc/cache/runs/aa/aabb/folder").mkdir()
+    Path(".dvc/cache/runs/aa/aacc").mkdir()
     dvc_state.repair()
     assert [path.name for path in Path(".dvc/cache/runs/aa/aabb").iterdir()] == ["good"]
+    assert [path.name for path in Path(".dvc/cache/runs/aa").iterdir()] == ["aabb"]
     assert not any(path.is_dir() for path in Path(".dvc/tmp").iterdir())
     assert len(capsys.readouterr().err.splitlines()) == 7
     with Repo(".") as repo, repo.lock:

@@ -1,23 +1,28 @@
 """Run every picture once through a frozen, pretrained network and save the outputs of selected layers.
 
+Only pictures of train may be computed in reduced precision: exports compute in float32, and so are the features of val
+and test, so that the figures are those of what ships.
+
 Reads   data/split, data/augmented, reports/augment.json, data/weights
 Writes  data/features/: {train,val,test}.csv (sha256, path, label of each row), {train,val,test}.<layer>.npy,
         backbone.weights.h5 (of the whole network); reports/extract.json
 Params  base.seed, extract
 """
 
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from darkroom.core import runtime
+from darkroom.core import precision, runtime
 from darkroom.core.files import whole_folder, write_csv, write_json
 from darkroom.core.hashing import arrays_sha256, code_digest, sha256
 from darkroom.core.model_spec import BACKBONE, BackboneSpec
 from darkroom.core.params import Base
 from darkroom.core.paths import EXTRACT_REPORT, FEATURES
+from darkroom.core.precision import EXACT
 from darkroom.core.terminal import progress
 from darkroom.core.weights_file import save_weights
 from darkroom.extract.feature_cache import FeatureCache
@@ -34,13 +39,16 @@ def main(base: Base, params: Params) -> None:
     """Extract the features that are not cached, and write all of them in canonical order."""
     with whole_folder(FEATURES) as folder:
         (folder / ".keep").touch()  # DVC warns of an empty output at every step
-        spec = extract(params, base.seed, folder) if params.backbone else BackboneSpec(backbone=None)
-    write_json(EXTRACT_REPORT, spec.model_dump(mode="json", by_alias=True, exclude_unset=True))
+        spec, reason = extract(params, base.seed, folder) if params.backbone else (BackboneSpec(backbone=None), {})
+    write_json(EXTRACT_REPORT, spec.model_dump(mode="json", by_alias=True, exclude_unset=True) | reason)
     print(f"extract: {spec.features or 0} features a picture in {FEATURES}")
 
 
-def extract(params: Params, seed: int, folder: Path) -> BackboneSpec:
-    """Write the features of all splits to `folder` and return their specification.
+def extract(params: Params, seed: int, folder: Path) -> tuple[BackboneSpec, dict[str, str]]:
+    """Write the features of all splits to `folder`.
+
+    Returns:
+        Their specification, and the reason for the precision of train.
 
     Raises:
         UserError: a network or layer is unknown, weights cannot be downloaded, or features exceed float16's range.
@@ -51,45 +59,60 @@ def extract(params: Params, seed: int, folder: Path) -> BackboneSpec:
 
     from darkroom.backbones import keras_apps, weights
 
-    precision = runtime.precision(params.precision)
+    choice = precision.choose(params.precision)
     name, size = str(params.backbone), (params.image_size[0], params.image_size[1])
-    backbone = keras_apps.network(name, size, precision)
-    model = keras_apps.feature_extractor(backbone, name, size, params.layers, params.pooling)
+    backbone = keras_apps.network(name, size)
     weights.load(backbone, name, params.weights, download)
+    exact = keras_apps.feature_extractor(backbone, name, size, params.layers, params.pooling)
     spec = BackboneSpec(
         backbone=name,
         weights=params.weights,
-        weights_sha256=arrays_sha256(model.get_weights()),
+        weights_sha256=arrays_sha256(exact.get_weights()),
         image_size=size,
         layers=tuple(params.layers),
         pooling=params.pooling,
-        precision=precision,
+        precision=choice.policy,
         keras=keras.__version__,
         tensorflow=tf.__version__,
     )
-    count = sum(int(model.output[layer].shape[1]) for layer in params.layers)
-    cache = FeatureCache(cache_key(spec))
+    policies = {part: choice.policy if part == "train" else EXACT for part in PARTS}
+    caches = {policy: FeatureCache(cache_key(spec, policy)) for policy in dict.fromkeys(policies.values())}
     rows = {part: [(sha256(path), path, label) for path, label in listed(part)] for part in PARTS}
+    missing = {
+        policy: cache.missing([digest for part in PARTS if policies[part] == policy for digest, *_ in rows[part]])
+        for policy, cache in caches.items()
+    }
+    count = sum(int(exact.output[layer].shape[1]) for layer in params.layers)
+    require_room(backbone, params, sum(map(len, missing.values())), sum(map(len, rows.values())), count)
     paths = {digest: path for part in PARTS for digest, path, _ in rows[part]}
-    missing = cache.missing([digest for part in PARTS for digest, _, _ in rows[part]])
-    require_room(backbone, params, len(missing), sum(map(len, rows.values())), count)
-    forward = features(model, [paths[digest] for digest in missing], size, precision)
-    batches = progress(forward, len(missing), "extract", step=BATCH)
-    for start in range(0, len(missing), CHUNK):
-        chunk = list(islice(batches, CHUNK // BATCH))
-        joined = {layer: np.concatenate([batch[layer] for batch in chunk]) for layer in params.layers}
-        cache.add(missing[start : start + CHUNK], joined)
-    for part in PARTS:
+    for policy, digests in missing.items():
+        model = exact
+        if policy != EXACT and digests:
+            reduced = keras_apps.network(name, size, policy)
+            reduced.set_weights(backbone.get_weights())
+            model = keras_apps.feature_extractor(reduced, name, size, params.layers, params.pooling)
+        forward = features(model, [paths[digest] for digest in digests], size, policy)
+        add(caches[policy], digests, progress(forward, len(digests), "extract", step=BATCH))
+    for part, policy in policies.items():
         write_csv(folder / f"{part}.csv", ("sha256", "path", "label"), rows[part])
         for layer in params.layers:
-            cache.write([digest for digest, _, _ in rows[part]], layer, folder / f"{part}.{layer}.npy")
+            caches[policy].write([digest for digest, *_ in rows[part]], layer, folder / f"{part}.{layer}.npy")
     save_weights(backbone, folder / BACKBONE)
-    return spec.model_copy(update={"features": count})
+    return spec.model_copy(update={"features": count}), {"precision_reason": choice.reason}
 
 
-def cache_key(spec: BackboneSpec) -> dict[str, Any]:
+def add(cache: FeatureCache, digests: list[str], batches: Iterator[Mapping[str, np.ndarray]]) -> None:
+    """Compute the features of pictures and add them to the cache, chunk by chunk."""
+    for start in range(0, len(digests), CHUNK):
+        chunk = list(islice(batches, CHUNK // BATCH))
+        joined = {layer: np.concatenate([batch[layer] for batch in chunk]) for layer in chunk[0]}
+        cache.add(digests[start : start + CHUNK], joined)
+
+
+def cache_key(spec: BackboneSpec, policy: str) -> dict[str, Any]:
     """Everything but the picture that changes its features: the specification, and all code behind them."""
-    return spec.model_dump(exclude_unset=True) | {"code": [code_digest("extract"), sha256(Path(__file__))]}
+    settings = spec.model_dump(exclude_unset=True) | {"precision": policy}
+    return settings | {"code": [code_digest("extract"), sha256(Path(__file__))]}
 
 
 if __name__ == "__main__":

@@ -49,7 +49,10 @@ class BackboneSpec(_Frozen):
             UserError: it is missing or damaged.
         """
         try:
-            return cls.model_validate(read_json(path))
+            content = read_json(path)
+            if isinstance(content, dict):
+                content.pop("precision_reason", None)  # of the machine that extracted; it changes no feature
+            return cls.model_validate(content)
         except ValidationError:
             raise outputs.damaged(path, "it does not describe features") from None
 

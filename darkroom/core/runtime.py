@@ -1,17 +1,14 @@
 """TensorFlow's set-up and the abilities of the machine, the same for every stage that uses tensors."""
 
 import contextlib
-import functools
 import logging
 import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from darkroom.core.errors import UserError
-from darkroom.core.params import Precision
 from darkroom.core.resources import require_memory
 from darkroom.core.terminal import silent
 
@@ -93,34 +90,6 @@ def device_scope(strategy: str, device: str | None) -> Iterator[None]:
         scope = contextlib.nullcontext()
     with scope:
         yield
-
-
-def precision(setting: Precision) -> str:
-    """Return the dtype policy of a setting; `auto` selects the fastest that the machine supports.
-
-    That is mixed_float16 on GPUs with compute capability 7 or higher, mixed_bfloat16 on CPUs with AVX512-BF16 or AMX,
-    and float32 otherwise.
-    """
-    if setting != "auto":
-        return setting
-    import tensorflow as tf
-
-    gpus = tf.config.list_physical_devices("GPU")
-    if gpus:
-        capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
-        return "mixed_float16" if capability >= (7, 0) else "float32"
-    return "mixed_bfloat16" if {"avx512_bf16", "amx_bf16"} & cpu_flags() else "float32"
-
-
-@functools.cache
-def cpu_flags() -> frozenset[str]:
-    """Return the instruction sets of the CPU as Linux lists them; nothing on other systems."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.exists():
-        return frozenset()
-    return frozenset(
-        flag for line in cpuinfo.read_text().splitlines() if line.startswith("flags") for flag in line.split()
-    )
 
 
 def require_memory_for(network: Any, batch: int, training: bool, what: str, remedy: str) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import PIL
 import tensorflow as tf
 
-from darkroom.core import runtime, sealed
+from darkroom.core import precision, sealed
 from darkroom.core.files import remove, remove_abandoned
 from darkroom.core.hashing import code_digest, sha256
 from darkroom.core.parallel import cores
@@ -38,7 +38,7 @@ def folder(settings: dict[str, Any], inputs: Iterable[Path]) -> Path:
     files = sorted(path for entry in inputs for path in (entry, *entry.rglob("*")) if path.is_file())
     devices = [device.name for device in tf.config.list_logical_devices()]
     versions = [keras.__version__, tf.__version__, np.__version__, PIL.__version__]
-    versions += [*devices, str(cores()), *sorted(runtime.cpu_flags())]
+    versions += [*devices, str(cores()), *sorted(precision.cpu_flags())]
     content = [
         settings,
         versions,

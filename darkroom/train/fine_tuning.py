@@ -10,7 +10,7 @@ from typing import NamedTuple
 import keras
 
 from darkroom.backbones import keras_apps
-from darkroom.core import runtime
+from darkroom.core import precision
 from darkroom.core.errors import UserError
 from darkroom.core.model_spec import BACKBONE, BackboneSpec, ModelSpec, TunedSpec
 from darkroom.core.paths import FEATURES
@@ -79,8 +79,8 @@ def fit(params: Params, backbone: BackboneSpec, session: loop.Session, folder: P
     """
     settings = params.fine_tune
     name, (height, width) = str(backbone.name), backbone.size
-    precision = runtime.precision(params.precision)
-    whole = keras_apps.network(name, (height, width), precision)
+    choice = precision.choose(params.precision)
+    whole = keras_apps.network(name, (height, width), choice.policy)
     whole.load_weights(FEATURES / BACKBONE)
     chosen = plan(whole, settings, backbone)
     for layer in whole.layers:
@@ -137,7 +137,7 @@ def fit(params: Params, backbone: BackboneSpec, session: loop.Session, folder: P
         "warm_up_epochs": warmed_up,
         "cut": chosen.below,
         "trained_layers": chosen.trained,
-        "precision": precision,
+        **choice.report(),
     }
     return Result(Classifier(spec, head, folder / BACKBONE), history, report)
 

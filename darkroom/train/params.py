@@ -187,10 +187,10 @@ class Params(Descent):
 
     def state_key(self) -> dict[str, Any]:
         """The settings that change the trained weights, for the key of the training state."""
-        from darkroom.core import runtime
+        from darkroom.core.precision import choose
 
         settings = self.model_dump(exclude={"keep", "log_devices", "calibration"})
-        return settings | {"precision": runtime.precision(self.precision)}
+        return settings | {"precision": choose(self.precision).policy}
 
     def reported(self) -> dict[str, Any]:
         """The settings that this mode uses, for reports/train.json; those of the model itself are in model.json."""

@@ -1,6 +1,6 @@
 """Mode `scratch`: train a network from random weights on pixels."""
 
-from darkroom.core import runtime
+from darkroom.core import precision, runtime
 from darkroom.core.model_spec import BackboneSpec, ModelSpec
 from darkroom.images.folders import listed
 from darkroom.models import networks
@@ -16,9 +16,9 @@ def fit(params: Params, session: loop.Session) -> Result:
     """Train the network that `params.network` names; pixels are cached in memory if they fit."""
     height, width = params.scratch.image_size
     train, val = (Pictures(listed(part), (height, width)).hold() for part in ("train", "val"))
-    classes, precision = sorted(set(train.labels)), runtime.precision(params.precision)
+    classes, choice = sorted(set(train.labels)), precision.choose(params.precision)
     settings = {"name": params.network, **params.scratch.model_dump(include={"image_size", "color", "activation"})}
-    network = networks.build(settings, len(classes), precision)
+    network = networks.build(settings, len(classes), choice.policy)
     what = f"train.batch_size {params.batch_size} with train.scratch.image_size {params.scratch.image_size}"
     runtime.require_memory_for(network, params.batch_size, True, what, "choose smaller ones")
     shuffled = batches.ChangedPictures(train, classes, params, session.seed, params.scratch)
@@ -34,4 +34,4 @@ def fit(params: Params, session: loop.Session) -> Result:
         features=None,
         classes=tuple(classes),
     )
-    return Result(Classifier(spec, plain, None), trained.history, {"precision": precision})
+    return Result(Classifier(spec, plain, None), trained.history, choice.report())

@@ -133,3 +133,19 @@ def test_a_killed_extraction_resumes_and_ends_the_same(split, fashion, capsys):
     assert f"extract: {total - cached * extract.CHUNK:,} pictures in" in capsys.readouterr().out
     shutil.rmtree(split / ".cache")
     assert resumed == outputs()
+
+
+def test_what_is_measured_is_computed_as_exports_compute(split):
+    """Reduced precision is for train alone, and each part comes from the cache the next time."""
+    folder = split / "data/features"
+    run(precision="float32")
+    exact = {part: np.load(folder / f"{part}.block2_pool.npy") for part in ("train", "val", "test")}
+    for _ in range(2):
+        report = run(precision="mixed_bfloat16")
+        assert (report["precision"], report["precision_reason"]) == ("mixed_bfloat16", "set in params.yaml")
+        for part in ("val", "test"):
+            assert (np.load(folder / f"{part}.block2_pool.npy") == exact[part]).all()
+        train = np.load(folder / "train.block2_pool.npy")
+        assert train.dtype == np.float16
+        assert not (train == exact["train"]).all()
+        assert np.linalg.norm(train - exact["train"]) < 0.02 * np.linalg.norm(exact["train"])

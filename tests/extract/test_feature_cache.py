@@ -23,11 +23,11 @@ def package(tmp_path, monkeypatch):
 
 
 def test_the_key_holds_all_code_that_features_depend_on(package):
-    key = extract.cache_key(SPEC)
+    key = extract.cache_key(SPEC, "float32")
     for name in ("train/loop.py", "models/heads.py", "augment/transforms.py", "pipeline/params.py", "tracking/runs.py"):
         with (package / name).open("a") as file:
             file.write("# reworded\n")
-    assert extract.cache_key(SPEC) == key
+    assert extract.cache_key(SPEC, "float32") == key
     for name in (
         "core/runtime.py",
         "images/decode.py",
@@ -37,13 +37,14 @@ def test_the_key_holds_all_code_that_features_depend_on(package):
     ):
         with (package / name).open("a") as file:
             file.write("# reworded\n")
-        before, key = key, extract.cache_key(SPEC)
+        before, key = key, extract.cache_key(SPEC, "float32")
         assert before != key, name
 
 
 def test_the_key_holds_the_specification():
     for change in ({"image_size": (64, 64)}, {"pooling": "max"}, {"weights_sha256": "0"}, {"tensorflow": "1"}):
-        assert extract.cache_key(SPEC.model_copy(update=change)) != extract.cache_key(SPEC), change
+        assert extract.cache_key(SPEC.model_copy(update=change), "float32") != extract.cache_key(SPEC, "float32")
+    assert extract.cache_key(SPEC, "mixed_bfloat16") != extract.cache_key(SPEC, "float32")
 
 
 def test_rows_come_back_in_any_order_from_several_chunks(workspace):

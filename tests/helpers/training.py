@@ -54,7 +54,7 @@ def extracted(**changes: Any) -> BackboneSpec:
     section = read_yaml(ROOT / "params.yaml")["extract"]
     small = {"image_size": [32, 32], "layers": ["block3_pool"], "pooling": "flatten", "precision": "float32"}
     extract.main(Base(seed=1), ExtractParams(**{**section, **small, **changes}))
-    return BackboneSpec.model_validate_json(Path("reports/extract.json").read_bytes())
+    return BackboneSpec.load(Path("reports/extract.json"))
 
 
 def tuned(backbone: BackboneSpec, folder: Path, seed: int = 1, **changes: Any) -> Any:

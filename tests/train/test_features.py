@@ -24,7 +24,7 @@ def test_a_head_is_trained_on_train_and_validated_on_val(project, monkeypatch):
         return {}, SimpleNamespace(input_shape=(None, 1)), {}
 
     monkeypatch.setattr(features, "fit_head", fit_head)
-    backbone = BackboneSpec.model_validate_json(EXTRACT_REPORT.read_bytes())
+    backbone = BackboneSpec.load(EXTRACT_REPORT)
     result = features.fit(params.current().train, backbone, session())
     assert seen == {part: [str(path) for path, _ in listed(part)] for part in ("train", "val")}
     assert result.model.spec.classes == tuple(sorted({label for _, label in listed("train")}))

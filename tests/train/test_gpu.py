@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from darkroom.core import runtime
+from darkroom.core import precision
 from darkroom.train import features
 from tests.helpers.training import extracted, head_params, session
 
@@ -16,7 +16,7 @@ def test_one_epoch_in_mixed_float16_with_memory_growth(tuning, capfd):
     gpus = tf.config.list_physical_devices("GPU")
     assert gpus, "TensorFlow sees no GPU"
     assert tf.config.experimental.get_memory_growth(gpus[0])
-    assert runtime.precision("auto") == "mixed_float16"
+    assert precision.choose("auto").policy == "mixed_float16"
     tf.debugging.set_log_device_placement(True)
     backbone = extracted(layers=["block4_pool"], precision="auto")
     tf.debugging.set_log_device_placement(False)

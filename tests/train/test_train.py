@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from darkroom.core import runtime
+from darkroom.core import precision
 from darkroom.core.errors import UserError
 from darkroom.core.files import read_csv
 from darkroom.core.model_spec import ModelSpec, model_sha256
@@ -67,7 +67,7 @@ def test_a_fine_tuned_model_is_written_whole(vgg16, tmp_path):
     assert (spec.mode, spec.epoch, spec.temperature) == ("fine_tune", report["kept_epoch"], report["temperature"])
     (run,) = mlflow.search_runs(experiment_names=["darkroom"], output_format="list")
     assert run.data.metrics["final_val_accuracy"] == report["final_val_accuracy"]
-    assert run.data.tags["precision"] == runtime.precision("auto")
+    assert run.data.tags["precision"] == precision.choose("auto").policy
     points = mlflow.MlflowClient().get_metric_history(run.info.run_id, "val_loss")
     assert [point.step for point in points] == list(range(1, len(history) + 1))
     files = mlflow.MlflowClient().list_artifacts(run.info.run_id, "training")

@@ -42,12 +42,19 @@ class Explainer:
             layers, pooling = [spec.tuned.top], spec.tuned.pooling
         else:
             layers, pooling = list(spec.layers), str(spec.backbone.pooling)
-        trunk = keras.Model(network.input, [outputs[name] for name in (layer_of_maps(network, layers), *layers)])
+        *shallower, deepest = sorted(layers, key=list(outputs).index)
+        name = layer_of_maps(network, layers)
+        trunk = keras.Model(network.input, [outputs[layer] for layer in (name, *shallower)])
         pixels = keras.Input((None, None, 3), name="pixels")
         resized = keras_apps.Resize(spec.backbone.size, name="resize")(pixels)
-        maps, *rows = trunk(resized if scratch else keras_apps.Preprocess(str(spec.backbone.name))(resized))
-        rows = [keras_apps.pool(row, pooling) for row in rows]
-        self._body = keras.Model(pixels, [maps, keras.layers.Concatenate()(rows) if len(rows) > 1 else rows[0]])
+        self._body = keras.Model(
+            pixels, trunk(resized if scratch else keras_apps.Preprocess(str(spec.backbone.name))(resized))
+        )
+        inputs = [keras.Input(output.shape[1:]) for output in trunk.outputs]
+        between = split_point.part(network, name, deepest) if name != deepest else keras.layers.Identity()
+        maps = dict(zip((deepest, *shallower), (between(inputs[0]), *inputs[1:]), strict=True))
+        rows = [keras_apps.pool(maps[layer], pooling) for layer in layers]
+        self._rows = keras.Model(inputs, keras.layers.Concatenate()(rows) if len(rows) > 1 else rows[0])
         self._head = keras.layers.Identity() if scratch else model.head
 
     def gradient(self, pixels: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -56,10 +63,11 @@ class Explainer:
         The score is the logit; with two classes it is the difference of the logits, since such a model may have a
         single sigmoid, for the second class.
         """
-        with tf.GradientTape(persistent=True) as tape:
-            images = tf.constant(pixels[None], tf.float32)
-            tape.watch(images)
-            maps, rows = self._body(images, training=False)
+        # A tape goes back through all that it has recorded, so it must not record the layers below the maps.
+        maps, *shallower = keras.tree.flatten(self._body(tf.constant(pixels[None], tf.float32), training=False))
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+            tape.watch(maps)
+            rows = self._rows([maps, *shallower], training=False)
             logits = self._head(rows, training=False)
             score = logits[:, number] - (logits[:, 1 - number] if logits.shape[1] == 2 else 0.0)
         slopes = tape.gradient(score, rows)

@@ -58,7 +58,7 @@ def main(base: Base, params: Params) -> None:
         names = progress(params.formats, len(params.formats), "writing", "formats")
         files = {name: writer.write(FORMATS[name], folder) for name in names}
         exported = {name: formats.load(path, trust=True) for name, path in files.items()}
-        comparisons = parity.compare(exported, whole, rows, model.spec.head_type)
+        comparisons = parity.compare(exported, conversion.compiled(whole), rows, model.spec.head_type)
         results = {name: {**comparisons[name].report, "bytes": size(path)} for name, path in files.items()}
         write_json(folder / EXPORTED_CLASSES.name, classes)
         write_text(folder / MODEL_CARD.name, model_card.render(model, results))

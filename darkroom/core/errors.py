@@ -54,6 +54,8 @@ def environment_sentence(error: BaseException, file: str | None = None) -> str |
     file = file or (os.fsdecode(found) if isinstance(found, str | bytes | os.PathLike) else None)
     if code is None or (file is None and code in NEED_FILE):
         return None
+    if code == errno.EACCES and file:  # for what lies in a closed folder, that is the place to look
+        file = str(next((place for place in reversed(Path(file).parents) if _is_closed(place)), file))
     parts = Path(file or "").parts
     name = next((part for part in parts if len(os.fsencode(part)) > 255), parts[-1] if parts else "")
     name = f"{name[:60]}..." if len(name) > 60 else name
@@ -78,6 +80,10 @@ def lasting(folder: Path) -> Path:
 
 def _is_ours(part: str) -> bool:
     return part.endswith(".partial")
+
+
+def _is_closed(folder: Path) -> bool:
+    return folder.is_dir() and not os.access(folder, os.X_OK)
 
 
 def free_space(folder: Path) -> int:

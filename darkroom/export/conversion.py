@@ -42,6 +42,12 @@ def refuse_too_large(names: Sequence[str], whole: keras.Model, description: str)
         )
 
 
+def compiled(whole: keras.Model) -> Any:
+    """The model as a function of pixels (batch, any height, any width, 3), traced once."""
+    spec = tf.TensorSpec((None, None, None, 3), tf.uint8, name=PIXELS)
+    return tf.function(lambda pixels: whole(pixels, training=False), input_signature=[spec])
+
+
 class Conversion:
     """One model on its way into several formats."""
 
@@ -80,12 +86,10 @@ class Conversion:
         """The frozen graph, with the names of input and output that all formats share."""
         from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-        spec = tf.TensorSpec((None, None, None, 3), tf.uint8, name=PIXELS)
-        whole = tf.function(lambda pixels: self.whole(pixels, training=False), input_signature=[spec])
         # Keras compiles grouped convolutions with XLA, which only TensorFlow can run; eager ones are plain operations.
         tf.config.run_functions_eagerly(True)
         try:
-            function = convert_variables_to_constants_v2(whole.get_concrete_function())
+            function = convert_variables_to_constants_v2(compiled(self.whole).get_concrete_function())
         finally:
             tf.config.run_functions_eagerly(False)
         graph = function.graph.as_graph_def()

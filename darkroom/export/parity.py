@@ -51,7 +51,7 @@ def compare(
 
     Args:
         exported: loaded formats by name.
-        whole: the Keras model.
+        whole: the Keras model, compiled: its layers one by one take twice as long.
         rows: of reports/predictions.csv. The evaluation may have used features of reduced precision and exports are
             float32, so `same_as_evaluated`, the share of equal labels, is reported but not gated.
         head: its type.

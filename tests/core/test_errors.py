@@ -4,6 +4,7 @@ import errno
 import os
 import pickle
 import sqlite3
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +41,14 @@ def test_an_error_of_the_environment_names_its_cause_and_remedy(code, words):
 def test_a_file_that_the_user_can_see_is_named():
     error = PermissionError(errno.EACCES, "Permission denied", "data/in/1.jpg")
     assert "no permission for data/in/1.jpg:" in environment_sentence(error)
+
+
+def test_a_closed_folder_is_named_instead_of_what_lies_in_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("data/in/deep").mkdir(parents=True)
+    monkeypatch.setattr("os.access", lambda path, _: "in" not in Path(path).parts)  # root may do everything
+    error = PermissionError(errno.EACCES, "Permission denied", "data/in/deep/1.jpg")
+    assert "no permission for data/in:" in environment_sentence(error)
 
 
 @pytest.mark.parametrize(

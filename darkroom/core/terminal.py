@@ -10,7 +10,7 @@ from typing import Any, TextIO, TypeVar
 
 T = TypeVar("T")
 JOINERS = "\u200c\u200d"
-SECONDS_BETWEEN_LINES = 5.0
+SECONDS_BEFORE_LINE, SECONDS_BETWEEN_LINES = 2.0, 5.0
 
 
 def progress(items: Iterable[T], total: int, task: str, unit: str = "pictures", step: int = 1) -> Iterator[T]:
@@ -31,14 +31,26 @@ def progress(items: Iterable[T], total: int, task: str, unit: str = "pictures", 
                 yield item
                 bar.update(min(step, total - bar.n))
         return
-    started = last = time.monotonic()
+    started = time.monotonic()
+    after, following = started, started + SECONDS_BEFORE_LINE
     for number, item in enumerate(items, start=1):
         yield item
-        now = time.monotonic()
-        if now - last > SECONDS_BETWEEN_LINES:
-            last, done = now, min(number * step, total)
-            print(f"{task}: {done:,} of {total:,} {unit} ({done / (now - started):,.0f} a second)", flush=True)
+        now, done = time.monotonic(), min(number * step, total)
+        if number == 1:
+            after = now  # the first item may be slow: TensorFlow traces
+        elif now > following:
+            following = now + SECONDS_BETWEEN_LINES
+            rate = (done - step) / max(now - after, 1e-9)
+            left = _clock((total - done) / rate)
+            print(f"{task}: {done:,} of {total:,} {unit} ({rate:,.{rate < 10:d}f} a second, {left} left)", flush=True)
     print(f"{task}: {total:,} {unit} in {time.monotonic() - started:.1f} s", flush=True)
+
+
+def _clock(seconds: float) -> str:
+    """Such as 02:55 or 1:02:55."""
+    from tqdm import tqdm
+
+    return tqdm.format_interval(seconds)
 
 
 def printable(text: object, limit: int | None = None) -> str:

@@ -52,8 +52,7 @@ def compare(
     Args:
         exported: loaded formats by name.
         whole: the Keras model, compiled: its layers one by one take twice as long.
-        rows: of reports/predictions.csv. The evaluation may have used features of reduced precision and exports are
-            float32, so `same_as_evaluated`, the share of equal labels, is reported but not gated.
+        rows: of reports/predictions.csv, from which come the true labels and those that were evaluated.
         head: its type.
 
     Raises:

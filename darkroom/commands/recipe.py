@@ -16,6 +16,7 @@ from typing import Any
 from darkroom.core.errors import UserError
 from darkroom.pipeline import dvc_state, recipes
 from darkroom.pipeline.git import git
+from darkroom.pipeline.script import replace_process
 from darkroom.tracking import run_text
 
 
@@ -28,7 +29,7 @@ def main(name: str | None, settings: Sequence[str], experiment: str | None) -> N
     prepare(experiment or name)
     recipes.write_params(content)
     os.environ[run_text.RECIPE] = name  # recorded in the MLflow run
-    os.execv(sys.executable, [sys.executable, "-m", "dvc", "exp", "run", "-n", experiment or name])  # noqa: S606
+    replace_process([sys.executable, "-m", "dvc", "exp", "run", "-n", experiment or name])
 
 
 def prepare(experiment: str) -> None:

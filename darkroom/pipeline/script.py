@@ -3,13 +3,17 @@
 import argparse
 import atexit
 import gc
+import os
+import shutil
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
 
 from darkroom.core.errors import UserError, environment_sentence
 from darkroom.core.secrets import redact
-from darkroom.core.temporary import own_folder
+from darkroom.core.temporary import PREFIX, own_folder
 from darkroom.core.terminal import Printable, replaced, unfiltered
 
 if TYPE_CHECKING:
@@ -61,6 +65,14 @@ def guarded(name: str, work: Callable[[], None]) -> NoReturn:
     finally:
         sys.stdout = unfiltered(sys.stdout)
     sys.exit(0)
+
+
+def replace_process(command: Sequence[str]) -> NoReturn:
+    """Let another program take the place of this process; its temporary files, which nobody would delete, go first."""
+    folder = Path(tempfile.gettempdir())
+    if folder.name.startswith(PREFIX):
+        shutil.rmtree(folder, ignore_errors=True)
+    os.execv(command[0], command)  # noqa: S606
 
 
 def _shown(text: str) -> str:

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO, cast
 
@@ -67,7 +67,7 @@ def guarded(name: str, work: Callable[[], None]) -> NoReturn:
     sys.exit(0)
 
 
-def replace_process(command: Sequence[str]) -> NoReturn:
+def replace_process(command: list[str]) -> NoReturn:
     """Let another program take the place of this process; its temporary files, which nobody would delete, go first."""
     folder = Path(tempfile.gettempdir())
     if folder.name.startswith(PREFIX):

@@ -81,7 +81,7 @@ def test_a_killed_head_resumes(copy):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("mode", ["fine_tune", "scratch"])
+@pytest.mark.parametrize("mode", [pytest.param("fine_tune", marks=pytest.mark.table), "scratch"])
 def test_another_killed_training_resumes(copy, mode):
     resumes(copy, mode, kills=3)
 

@@ -149,7 +149,7 @@ def test_a_disk_on_which_no_more_files_can_be_made(stage, small, tmp_path):
 @pytest.mark.table
 @pytest.mark.parametrize(
     ("limit", "stage"),
-    [("-n 6", "download"), ("-n 6", "split"), ("-n 14", "train"), ("-v 400000", "augment"), ("-f 2", "download")],
+    [("-n 6", "download"), ("-f 1", "split"), ("-n 14", "train"), ("-v 400000", "augment"), ("-f 2", "download")],
 )
 def test_a_limit_of_the_shell_is_named(limit, stage, done, tmp_path):
     place = Workplace(done, tmp_path / "spare", ("bash", "-c", f"ulimit {limit}; exec python -m stages.{stage}"))

@@ -52,7 +52,7 @@ def main(base: Base, params: Params) -> None:
 
     model = Classifier.load(MODELS)
     whole, classes = model.whole(), list(model.spec.classes)
-    conversion.refuse_too_large(params.formats, whole, f"this model (head {model.spec.head_type})")
+    conversion.require_room(params.formats, whole, f"this model (head {model.spec.head_type})")
     with whole_folder(EXPORTS) as folder:
         writer = conversion.Conversion(whole, classes)
         names = progress(params.formats, len(params.formats), "writing", "formats")

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 # For each error that is not the program's but of the machine or account that it runs on: the cause and its remedy.
@@ -18,6 +19,8 @@ SENTENCES = {
     errno.EPERM: "there is no permission for {file}: compare its owner and mode with yours (`ls -ld` and `id`).",
     errno.ENAMETOOLONG: "the name {name} is too long for the file system: shorten it.",
     errno.EFBIG: "{file} is larger than the file system or `ulimit -f` allows: use another disk, or raise the limit.",
+    errno.ENOTDIR: "{file} is in the place of a folder: move it away.",
+    errno.ELOOP: "{file} is a link that leads back to itself: delete it.",
     errno.EMFILE: "too many files are open: raise the limit, for example with `ulimit -n 8192`.",
     errno.ENFILE: "too many files are open on this machine: close other programs.",
     errno.ENOMEM: "there is not enough memory: close other programs, or use a machine with more.",
@@ -31,6 +34,14 @@ WORDS = {
     r"^\d+ requested and \d+ written$|database or disk is full|No space left on device": errno.ENOSPC,
     r"Disk quota exceeded": errno.EDQUOT,
     r"Too many open files": errno.EMFILE,
+}
+
+
+# What on the way to a file causes an error.
+OBSTACLES: dict[int, Callable[[Path], bool]] = {
+    errno.EACCES: lambda place: place.is_dir() and not os.access(place, os.X_OK),
+    errno.ENOTDIR: lambda place: place.exists() and not place.is_dir(),
+    errno.ELOOP: lambda place: place.is_symlink() and not place.exists(),
 }
 
 
@@ -54,8 +65,12 @@ def environment_sentence(error: BaseException, file: str | None = None) -> str |
     file = file or (os.fsdecode(found) if isinstance(found, str | bytes | os.PathLike) else None)
     if code is None or (file is None and code in NEED_FILE):
         return None
-    if code == errno.EACCES and file:  # for what lies in a closed folder, that is the place to look
-        file = str(next((place for place in reversed(Path(file).parents) if _is_closed(place)), file))
+    if is_obstacle := OBSTACLES.get(code):
+        places = (*reversed(Path(file).parents), Path(file)) if file else ()
+        if obstacle := next((place for place in places if is_obstacle(place)), None):
+            file = str(obstacle)  # what lies below it cannot be looked at
+        elif code != errno.EACCES:
+            return None
     parts = Path(file or "").parts
     name = next((part for part in parts if len(os.fsencode(part)) > 255), parts[-1] if parts else "")
     name = f"{name[:60]}..." if len(name) > 60 else name
@@ -80,10 +95,6 @@ def lasting(folder: Path) -> Path:
 
 def _is_ours(part: str) -> bool:
     return part.endswith(".partial")
-
-
-def _is_closed(folder: Path) -> bool:
-    return folder.is_dir() and not os.access(folder, os.X_OK)
 
 
 def free_space(folder: Path) -> int:
@@ -114,6 +125,8 @@ def _code(error: BaseException | None) -> tuple[int | None, object]:
     first = True
     while error is not None and not isinstance(error, UserError):
         code = error.errno if isinstance(error, OSError) else errno.ENOMEM if isinstance(error, MemoryError) else None
+        if isinstance(error, FileExistsError) and error.filename2 is None:
+            code = errno.ENOTDIR  # a folder could not be made
         if code is None:
             code = next((code for words, code in WORDS.items() if re.search(words, str(error))), None)
         # An error while another is handled may be the program's fault, unless nothing can be written any more.

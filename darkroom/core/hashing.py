@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from darkroom.core import outputs
 from darkroom.core.folders import files_below
 
 PACKAGE = Path(__file__).parents[1]
@@ -16,7 +17,13 @@ _IMPORT = re.compile(r"^\s*from darkroom\.(commands\.\w+|\w+)", re.MULTILINE)  #
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal digits."""
+    """Return the SHA-256 of a file as hexadecimal digits.
+
+    Raises:
+        UserError: it is a pipe or the like, which would be waited for.
+    """
+    if path.exists() and not path.is_file():
+        raise outputs.damaged(path, "it is not a file")
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -119,7 +119,7 @@ class ModelSpec(_Frozen):
         if not path.exists():
             raise no_model(folder)
         try:
-            return cls.model_validate_json(path.read_bytes())
+            return cls.model_validate_json(outputs.read_text(path))
         except ValidationError:
             raise outputs.damaged(path, "it is not the specification of a Darkroom model") from None
 

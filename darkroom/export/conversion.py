@@ -15,14 +15,16 @@ import keras
 import tensorflow as tf
 
 from darkroom.core.errors import UserError, is_of_the_machine
+from darkroom.core.paths import EXPORTS
+from darkroom.core.resources import require_space
 from darkroom.core.terminal import silent
-from darkroom.inference.formats.base import FORMATS, PIXELS, PROBABILITIES, Format, import_tensorflow
+from darkroom.inference.formats.base import EXACT, FORMATS, PIXELS, PROBABILITIES, Format, import_tensorflow
 
 LARGEST = 2**31 - 2**20  # bytes: ONNX and LiteRT rest on protobuf and flatbuffers, which end at 2 GiB
 
 
-def refuse_too_large(names: Sequence[str], whole: keras.Model, description: str) -> None:
-    """Check that formats can hold a model, before the work of writing them.
+def require_room(names: Sequence[str], whole: keras.Model, description: str) -> None:
+    """Check that formats can hold a model, and the disk can hold them, before the work of writing them.
 
     Args:
         names: names of the formats.
@@ -30,7 +32,7 @@ def refuse_too_large(names: Sequence[str], whole: keras.Model, description: str)
         description: what the error calls the model.
 
     Raises:
-        UserError: the weights are larger than a file in one of the formats can be.
+        UserError: the weights are larger than a file in one of the formats can be, or than the space that is free.
     """
     size = sum(math.prod(weight.shape) * tf.as_dtype(weight.dtype).size for weight in whole.weights)
     too_small = [name for name in names if not FORMATS[name].unlimited] if size > LARGEST else []
@@ -40,6 +42,8 @@ def refuse_too_large(names: Sequence[str], whole: keras.Model, description: str)
             f"export.formats {', '.join(too_small)}: such a file holds at most {LARGEST / 1e9:.2g} GB, but the weights "
             f"of {description} are {size / 1e9:.2g} GB: use {unlimited} instead."
         )
+    copies = sum(FORMATS[name].gate == EXACT for name in names)  # others are smaller
+    require_space(EXPORTS, copies * size, f"export.formats {', '.join(names)}", "free some, or use a larger disk")
 
 
 def compiled(whole: keras.Model) -> Any:

@@ -35,7 +35,7 @@ def verify(path: Path) -> bool:
     if not os.path.lexists(sums):
         return False
     try:
-        lines = sums.read_text(encoding="utf-8").splitlines()
+        lines = sums.read_text(encoding="utf-8").splitlines() if sums.is_file() else []
     except (OSError, UnicodeDecodeError):
         lines = []
     listed = {match[2]: match[1] for line in lines if (match := _LINE.fullmatch(line))}

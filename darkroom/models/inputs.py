@@ -68,11 +68,13 @@ def _array(path: Path, rows: int) -> np.ndarray:
     """The memory-mapped array of a layer's features (rows, n)."""
     if not path.exists():
         raise outputs.missing(path)
+    if not path.is_file():
+        raise outputs.damaged(path, "it is not a file")
     try:
         array = np.load(path, mmap_mode="r")
         if array.ndim != 2 or array.dtype.kind != "f":
             raise ValueError
-    except (ValueError, EOFError, AttributeError, IsADirectoryError):  # of an .npz file, there is no `ndim`
+    except (ValueError, EOFError, AttributeError):  # of an .npz file, there is no `ndim`
         raise outputs.damaged(path, "it is not an array of features, or cut off") from None
     if len(array) != rows:
         raise outputs.damaged(path, f"it has {len(array):,} rows for {rows:,} pictures")

@@ -5,6 +5,7 @@ DVC itself would stop at it every time, with an error that names no remedy.
 
 import contextlib
 import json
+import os
 import sqlite3
 import sys
 import time
@@ -37,8 +38,8 @@ def repair() -> None:
         UserError: there is no repository of git or DVC here, dvc.lock has conflicts, or DVC is running.
     """
     for path in FILES:
-        if path.is_dir():
-            _clear(path, "is a folder in place of DVC's own file")
+        if os.path.lexists(path) and not path.is_file():
+            _clear(path, "is something else than DVC's own file")
     if not _processes():  # one might be writing there
         _repair_run_cache()
     _clear_hard_links()

@@ -31,8 +31,9 @@ def check(path: Path) -> None:
     """
     name = shown(path)
     aside = f"move it away (`mv {name} {name}.old`)"
-    if path.is_dir():
-        raise UserError(f"{name} is a folder, and should be MLflow's database: {aside}; {ANEW}.")
+    if os.path.lexists(path) and not path.is_file():  # a pipe would be waited for
+        kind = "a folder" if path.is_dir() else "no regular file"
+        raise UserError(f"{name} is {kind}, and should be MLflow's database: {aside}; {ANEW}.")
     if not path.exists() and os.access(path.parent, os.W_OK):
         return
     with path.open("rb") as stream:

@@ -109,6 +109,21 @@ def test_faults_are_not_of_the_environment(error):
     assert not is_of_the_machine(error)
 
 
+def test_what_is_in_the_place_of_a_folder_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path(".cache").touch()
+    Path("reports").symlink_to("reports")
+    for folder, sentence in (
+        (".cache", ".cache is in the place of a folder: move it away."),
+        (".cache/features/ab", ".cache is in the place of a folder: move it away."),
+        ("reports/plots", "reports is a link that leads back to itself: delete it."),
+    ):
+        with pytest.raises(OSError, match="") as raised:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        assert environment_sentence(raised.value) == sentence
+        assert not is_of_the_machine(raised.value)
+
+
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EMFILE, errno.ENOMEM])
 def test_some_errors_would_meet_every_file(code):
     assert is_of_the_machine(OSError(code, "x", FILE))

@@ -4,6 +4,7 @@ Each is refused in one sentence that names the file, and the command in that sen
 """
 
 import importlib
+import os
 import re
 import shutil
 
@@ -39,12 +40,14 @@ READERS = {
     "features of train": lambda: Features(FEATURES, "train", LAYERS),
     "features of test": lambda: Features(FEATURES, "test", LAYERS),
 }
+PIPE = b"a pipe"
 TEXTS = {
     "empty": lambda content: b"",
     "cut off in a line": lambda content: content[: content.index(b"\n", len(content) // 2) - 2],
     "not UTF-8": lambda content: content[:20] + b"\xff" + content[20:],
     "binary": lambda content: bytes(range(256)),
     "a folder": lambda content: None,
+    "a pipe": lambda content: PIPE,
     "gone": lambda content: ...,
 }
 TABLES = TEXTS | {
@@ -64,6 +67,7 @@ BINARY = {
     "empty": lambda content: b"",
     "cut off": lambda content: content[: len(content) // 2],
     "a folder": lambda content: None,
+    "a pipe": lambda content: PIPE,
     "gone": lambda content: ...,
 }
 ANY_BIT = BINARY | {
@@ -96,7 +100,7 @@ FILES = [
     ("reports/predictions.csv", "export", TABLES, ()),
 ]  # fmt: skip
 # In `make test`, one or two for each file.
-QUICK = ("empty", "cut off after a line", "a bit in the middle", "one row twice")
+QUICK = ("empty", "a pipe", "cut off after a line", "a bit in the middle", "one row twice")
 CASES = [
     pytest.param(
         name, reader, damages[damage], id=f"{name}, {damage}",
@@ -135,6 +139,8 @@ def damage(path, change):
     path.unlink()
     if (new := change(content)) is None:
         path.mkdir()
+    elif new is PIPE:
+        os.mkfifo(path)
     elif new is not ...:
         path.write_bytes(new)
 

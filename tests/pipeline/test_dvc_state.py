@@ -87,6 +87,15 @@ def test_locks_of_dead_processes_are_removed_and_those_of_living_ones_stay(clean
             process.wait()
 
 
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(clean, capsys):
+    for name in ("rwlock", "lock"):
+        Path(".dvc/tmp", name).unlink(missing_ok=True)
+        os.mkfifo(f".dvc/tmp/{name}")
+    dvc_state.repair()
+    assert not os.path.lexists(".dvc/tmp/rwlock")
+    assert capsys.readouterr().err.count("is something else than DVC's own file: it was deleted.") == 2
+
+
 def test_folders_in_place_of_files_and_damaged_entries_of_the_run_cache(clean, capsys):
     for name in ("rwlock", "rwlock.lock", "lock", "btime"):
         path = Path(".dvc/tmp", name)

@@ -69,11 +69,17 @@ def as_folder():
     Path(FILE, "inner").mkdir(parents=True)
 
 
+def as_pipe():
+    Path(FILE).unlink()
+    os.mkfifo(FILE)
+
+
 MOVED = r"`(mv mlflow.db mlflow.db.old)`"
 STATES = {
     "random bytes": (lambda: Path(FILE).write_bytes(garbage(8192)), "is not an SQLite database", MOVED),
     "text": (lambda: Path(FILE).write_text("a,b\n"), "is not an SQLite database", MOVED),
     "a folder": (as_folder, "is a folder, and should be MLflow's database", MOVED),
+    "a pipe": (as_pipe, "is no regular file, and should be MLflow's database", MOVED),
     "cut off": (lambda: os.truncate(FILE, 5 * PAGE), "is damaged: restore it from a backup", MOVED),
     "only its start": (lambda: os.truncate(FILE, 60), "is damaged: restore it from a backup", MOVED),
     "pages of other bytes": (damage_pages, "is damaged: restore it from a backup", MOVED),

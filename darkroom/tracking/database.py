@@ -34,6 +34,8 @@ def check(path: Path) -> None:
     if os.path.lexists(path) and not path.is_file():  # a pipe would be waited for
         kind = "a folder" if path.is_dir() else "no regular file"
         raise UserError(f"{name} is {kind}, and should be MLflow's database: {aside}; {ANEW}.")
+    if not path.parent.is_dir():
+        raise UserError(f"the folder of MLflow's database {name} does not exist: create it, or set another address.")
     if not path.exists() and os.access(path.parent, os.W_OK):
         return
     with path.open("rb") as stream:

@@ -93,7 +93,10 @@ def _require_server() -> None:
 
 def _without_credentials(address: str) -> str:
     """A server's address that MLflow may print; user name and password move to where MLflow looks for them."""
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError as error:
+        raise UserError(f"MLFLOW_TRACKING_URI is not an address ({error}): correct or unset it.") from None
     if parts.scheme not in ("http", "https") or not parts.username:
         return address
     os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username)

@@ -56,6 +56,14 @@ def test_another_server_and_an_unsupported_address_are_named_without_the_passwor
     )
 
 
+def test_addresses_that_lead_nowhere(failure):
+    assert failure("http://ada:geheim@[::1") == (
+        "MLFLOW_TRACKING_URI is not an address (Invalid IPv6 URL): correct or unset it."
+    )
+    sentence = "the folder of MLflow's database no/such/runs.db does not exist: create it, or set another address."
+    assert failure("sqlite:///no/such/runs.db") == sentence
+
+
 def test_a_store_that_goes_away_costs_no_work(workspace, capsys):
     def gone():
         raise ConnectionError("connection to http://ada:geheim@host\nrefused")

@@ -66,6 +66,7 @@ def table(folder, *arguments) -> list[dict[str, str]]:
     return rows
 
 
+@pytest.mark.table
 def test_a_queue_of_real_trainings_has_every_run_in_mlflow_once(project, tmp_path):
     """Two at the same time, which share MLflow's store and the cache of features."""
     folder = copy_project(project, tmp_path / "copy")

@@ -124,7 +124,7 @@ def test_the_loss_is_scaled_where_gradients_would_be_lost(in_split_project, monk
     assert isinstance(used[0], keras.optimizers.LossScaleOptimizer) == (precision == "mixed_float16")
     assert history["loss"][1] < history["loss"][0]
     assert {layer.compute_dtype for layer in model.head.layers} == {"float32"}
-    assert report == {"precision": precision}
+    assert report == {"precision": precision, "precision_reason": "set in params.yaml"}
 
 
 MIRRORED = """

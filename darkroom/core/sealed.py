@@ -30,8 +30,8 @@ def write(folder: Path, stem: str, arrays: Mapping[str, np.ndarray]) -> Path:
 def is_intact(path: Path) -> bool:
     """Whether a file has the content that its name promises."""
     try:
-        return path.name.split(".")[-2:] == [sha256(path), "npz"]
-    except (FileNotFoundError, IsADirectoryError):  # another process may have discarded it
+        return path.is_file() and path.name.split(".")[-2:] == [sha256(path), "npz"]
+    except FileNotFoundError:  # another process may have discarded it
         return False
 
 

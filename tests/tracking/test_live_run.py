@@ -3,6 +3,7 @@
 import contextlib
 
 import mlflow
+import pytest
 
 from darkroom.core.files import write_csv
 from darkroom.core.paths import HISTORY, TRAIN_REPORT
@@ -66,6 +67,7 @@ assert "mlflow" not in sys.modules
 KILL = "os.kill(os.getpid(), signal.SIGKILL)"
 
 
+@pytest.mark.full
 def test_another_process_keeps_the_run(pulled):
     """Whether the training is killed, fails or succeeds; it is continued in the same run."""
     ends = ((KILL, -9, "FAILED"), ("1 / 0", 1, "FAILED"), ("", 0, "FINISHED"))
@@ -103,6 +105,7 @@ def test_without_a_store_no_training_begins(pulled):
     assert "trained" not in done.stdout
 
 
+@pytest.mark.full
 def test_many_start_at_once_on_an_empty_sqlite_store(pulled):
     """As DVC's queue runs them: in temporary workspaces below .dvc/tmp/exps, which share the store."""
     (pulled / "mlflow.db").unlink()

@@ -143,10 +143,8 @@ MIRRORED = """
 """
 
 
-@pytest.mark.parametrize(
-    ("network", "near"),
-    [("dense", 1e-5), pytest.param("small_resnet", 2e-3, marks=pytest.mark.full)],
-)
+@pytest.mark.full
+@pytest.mark.parametrize(("network", "near"), [("dense", 1e-5), ("small_resnet", 2e-3)])
 def test_two_devices_train_what_one_does(in_split_project, monkeypatch, network, near):
     """Half of each batch on each; 90 pictures are three batches of 30. Batch norm is over both halves.
 

@@ -43,6 +43,7 @@ def test_the_outputs_fit_together(project):
     assert -np.log(probabilities).mean() == pytest.approx(report["final_val_log_loss"], rel=1e-4)
 
 
+@pytest.mark.full
 def test_a_fine_tuned_model_is_written_whole(vgg16, tmp_path):
     """`main`, with its run in MLflow."""
     new_store(tmp_path / "mlflow.db")

@@ -27,10 +27,10 @@ COMMANDS = {
 def main(words: list[str]) -> None:
     """Run the command whose name is the first of `words`; the others are its arguments."""
     name, *rest = words or ["--help"]
-    if name not in COMMANDS:
-        _overview().parse_args([name])  # prints the help or an error, and exits
 
     def work() -> None:
+        if name not in COMMANDS:
+            _overview().parse_args([name])  # prints the help or an error, and exits
         module = importlib.import_module(COMMANDS[name])
         parser = argparse.ArgumentParser(
             prog=f"python -m darkroom {name}",

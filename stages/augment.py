@@ -2,7 +2,8 @@
 
 Reads   data/split/train
 Writes  data/augmented/<class>/ (only the new pictures), data/augmented/.left_out.csv (pictures of data/split/train that
-        are not used), reports/augment.json (per class: pictures, added, left out), reports/augment.jpg (before, after)
+        are not used), reports/augment.csv (all of these files, with their md5), reports/augment.json (per class:
+        pictures, added, left out), reports/augment.jpg (before, after)
 Params  base.seed, augment
 """
 
@@ -13,8 +14,9 @@ from darkroom.augment.new_pictures import Job, make, plan, surplus
 from darkroom.augment.params import Params
 from darkroom.core.errors import UserError
 from darkroom.core.files import whole_file, whole_folder, write_csv, write_json
+from darkroom.core.hashing import md5s
 from darkroom.core.params import Base
-from darkroom.core.paths import AUGMENT_REPORT, AUGMENT_SHEET, AUGMENTED, LEFT_OUT, SPLIT
+from darkroom.core.paths import AUGMENT_FILES, AUGMENT_REPORT, AUGMENT_SHEET, AUGMENTED, LEFT_OUT, SPLIT
 from darkroom.core.resources import require_space
 from darkroom.drawing.contact_sheets import contact_sheet, spread
 from darkroom.images.folders import labelled
@@ -43,6 +45,7 @@ def main(base: Base, params: Params) -> None:
         jobs = {label: list(plan(paths, target, folder / label)) for label, paths in by_class.items()}
         make([job for class_jobs in jobs.values() for job in class_jobs], params.transforms(), base.seed)
         draw_sheet(jobs)
+        write_csv(AUGMENT_FILES, ("file", "md5"), sorted(md5s(folder).items()))
     report = {
         label: {"pictures": len(paths), "added": len(jobs[label]), "left_out": len(left_out[label])}
         for label, paths in by_class.items()

@@ -2,14 +2,15 @@
 
 Reads   the source `download.source`: a set of TensorFlow Datasets, or `download.path` or `download.url`
 Writes  data/raw/{train,val,test}/<class>/ (val and test only where the set has official ones), reports/dataset.json,
-        reports/groups.csv (picture, hash, group of near-duplicates, group in the source, such as a patient),
+        reports/groups.csv (picture, md5, perceptual hash, group of near-duplicates, group in the source, such
+        as a patient),
         reports/issues.csv (picture, issue),
         reports/dataset/: class counts, sizes, a contact sheet of each class
 Params  base.seed, download
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def main(base: Base, params: Params) -> None:
                 print(f"download: {line}", flush=True)
             kept, report = collect(source.files, folder, params, base.seed)
         measures = np.frombuffer(b"".join(item.measures for item in kept), inspection.MEASURES)
-        report |= describe(folder, {item.name: item.group for item in kept}, measures, params.near_duplicates)
+        report |= describe(folder, kept, measures, params.near_duplicates)
         report |= {"md5": listing_md5({item.name: item.md5 for item in kept})}
     report = {"source": {"description": source.description, **source.details}} | report
     write_json(DATASET_REPORT, report)
@@ -100,24 +101,24 @@ def summary(selected: Selection, ignored: Counter[str]) -> dict[str, Any]:
 
 
 def describe(
-    folder: Path, pictures: Mapping[str, str], measures: np.ndarray, threshold: float | None
+    folder: Path, pictures: Sequence[Checked], measures: np.ndarray, threshold: float | None
 ) -> dict[str, Any]:
     """Write the tables and plots, and return the inspection's part of the report.
 
     Args:
         folder: of the pictures.
-        pictures: in canonical order: the name of each, such as train/cat/1.jpg, with its group in the source.
+        pictures: in canonical order.
         measures: of each picture, as `inspection.MEASURES`.
         threshold: `download.near_duplicates`.
     """
     from darkroom.download import plots  # imports matplotlib
 
-    names = list(pictures)
+    names = [item.name for item in pictures]
     groups = near_duplicates.find(measures, threshold)
     group_of = {row: number for number, group in enumerate(groups, start=1) for row in group}
     hashes = [f"{value:016x}" for value in measures["hash"].tolist()]
-    rows = [(name, hashes[row], group_of.get(row, ""), pictures[name]) for row, name in enumerate(names)]
-    write_csv(GROUPS, ("picture", "hash", "group", "source_group"), rows)
+    rows = [(item.name, item.md5, hashes[row], group_of.get(row, ""), item.group) for row, item in enumerate(pictures)]
+    write_csv(GROUPS, ("picture", "md5", "hash", "group", "source_group"), rows)
     issues = inspection.issues(measures)
     write_csv(ISSUES, ("picture", "issue"), [(names[row], issue) for issue in issues for row in issues[issue]])
     with whole_folder(DATASET_PLOTS) as target:

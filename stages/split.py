@@ -1,8 +1,8 @@
 """Divide the pictures into train, val and test; official parts stay as they are, and groups stay together.
 
 Reads   data/raw, reports/groups.csv
-Writes  data/split/{train,val,test}/<class>/, reports/split.csv (picture, class, split), reports/split.json (counts, and
-        the pictures that were left out because a near-duplicate is held out)
+Writes  data/split/{train,val,test}/<class>/, reports/split.csv (picture, class, split, md5), reports/split.json
+        (counts, and the pictures that were left out because a near-duplicate is held out)
 Params  base.seed, split
 """
 
@@ -33,7 +33,7 @@ class Result(NamedTuple):
 
 def main(base: Base, params: Params) -> None:
     """Split, check, link, and list the part of each picture."""
-    table = read_csv(GROUPS, ("picture", "hash", "group", "source_group"))
+    table = read_csv(GROUPS, ("picture", "md5", "hash", "group", "source_group"))
     rows = {row["picture"]: row for row in table}
     if len(rows) < len(table):
         raise outputs.damaged(GROUPS, "it lists a picture twice")
@@ -48,9 +48,9 @@ def main(base: Base, params: Params) -> None:
     with whole_folder(SPLIT) as folder:
         for name, part in assignment.items():
             link_or_copy(RAW / name, folder / _placed(name, part))
-    listing = [(_placed(name, part), _label(name), part) for name, part in assignment.items()]
+    listing = [(_placed(name, part), _label(name), part, rows[name]["md5"]) for name, part in assignment.items()]
     listing.sort(key=lambda row: (PARTS.index(row[2]), row[0]))
-    write_csv(SPLIT_REPORT, ("picture", "class", "split"), listing)
+    write_csv(SPLIT_REPORT, ("picture", "class", "split", "md5"), listing)
     reasons = [{"picture": name, "because_of": held_out} for name, held_out in sorted(left_out.items())]
     report = {"method": params.method, "classes": classes, "groups": len(groups), "left_out": reasons}
     write_json(SPLIT_SUMMARY, report)

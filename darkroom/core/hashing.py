@@ -77,31 +77,30 @@ def code_digest(*rooms: str) -> str:
     return files_sha256(code_files(*rooms), PACKAGE)
 
 
-def folder_md5(folder: Path) -> str:
-    """Return the MD5 that DVC records for a folder in dvc.lock (`….dir`).
-
-    With it a stage can report its inputs and outputs, although DVC writes dvc.lock only after the stage.
-    """
-    md5s = {}
+def md5s(folder: Path) -> dict[str, str]:
+    """Return the MD5 of each file in a folder, by its path below the folder, with slashes."""
+    result = {}
     for path in files_below(folder):
         with path.open("rb") as stream:
-            md5s[path.relative_to(folder).as_posix()] = hashlib.file_digest(stream, "md5").hexdigest()
-    return listing_md5(md5s)
+            result[path.relative_to(folder).as_posix()] = hashlib.file_digest(stream, "md5").hexdigest()
+    return result
 
 
-def listing_md5(md5s: Mapping[str, str]) -> str:
-    """Return `folder_md5` of a folder whose files' MD5s are known, by DVC's own code.
+def listing_md5(files: Mapping[str, str]) -> str:
+    """Return the MD5 that DVC records for a folder in dvc.lock (`….dir`), by DVC's own code.
+
+    With it a stage can report its inputs and outputs, although DVC writes dvc.lock only after the stage.
 
     Args:
-        md5s: hexadecimal, by path below the folder, with slashes.
+        files: their MD5s, as `md5s` returns them.
     """
     from dvc_data.hashfile.hash_info import HashInfo
     from dvc_data.hashfile.meta import Meta
     from dvc_data.hashfile.tree import Tree
 
-    files = Tree()
+    tree = Tree()
     meta = Meta()
-    for path, md5 in md5s.items():
-        files.add(tuple(path.split("/")), meta, HashInfo("md5", md5))
-    files.digest()
-    return str(files.oid)
+    for path, md5 in files.items():
+        tree.add(tuple(path.split("/")), meta, HashInfo("md5", md5))
+    tree.digest()
+    return str(tree.oid)

@@ -23,7 +23,7 @@ def dataset() -> dict[str, Any]:
 
 def split() -> Rows:
     """The part of every picture in data/split."""
-    rows = read_csv(paths.SPLIT_REPORT, ("picture", "class", "split"))
+    rows = read_csv(paths.SPLIT_REPORT, ("picture", "class", "split", "md5"))
     table = read_json(paths.SPLIT_SUMMARY, classes=dict)["classes"]
     expected = {(label, part): count for label, counts in table.items() for part, count in counts.items() if count}
     _require(Counter((row["class"], row["split"]) for row in rows) == expected, paths.SPLIT_REPORT, paths.SPLIT_SUMMARY)

@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 
 from darkroom.core import paths, reports
-from darkroom.core.hashing import folder_md5, folder_sha256
+from darkroom.core.hashing import folder_sha256, listing_md5
 from darkroom.core.markdown import escaped
 from darkroom.core.metric_table import METRICS, UNCALIBRATED, Estimate
 from darkroom.core.model_spec import BackboneSpec, ModelSpec, model_sha256
@@ -44,8 +44,8 @@ def render(model: Classifier, formats: Mapping[str, Mapping[str, Any]]) -> str:
         autoescape=False,  # noqa: S701 - Markdown, not HTML; names go through `escaped`
     )
     environment.filters |= {"text": escaped, "plain": plain, "four": lambda value: f"{value:.4f}"}
-    spec, dataset, metrics = model.spec, reports.dataset(), reports.metrics()
-    parts = Counter((row["split"], row["class"]) for row in reports.split())
+    spec, dataset, metrics, split = model.spec, reports.dataset(), reports.metrics(), reports.split()
+    parts = Counter((row["split"], row["class"]) for row in split)
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         model=spec,
         mode=spec.mode,
@@ -71,7 +71,7 @@ def render(model: Classifier, formats: Mapping[str, Mapping[str, Any]]) -> str:
         libraries=[(name, importlib.metadata.version(name)) for name in LIBRARIES],
         model_sha256=model_sha256(paths.MODELS),
         data_sha256=folder_sha256(paths.SPLIT),
-        split_md5=folder_md5(paths.SPLIT),
+        split_md5=listing_md5({row["picture"]: row["md5"] for row in split}),
     )
 
 

@@ -6,6 +6,7 @@ from PIL import Image
 
 from darkroom.augment.params import Params
 from darkroom.core.files import read_csv
+from darkroom.core.hashing import md5s
 from darkroom.core.params import Base
 from darkroom.images.decode import decode
 from darkroom.images.folders import listed
@@ -55,6 +56,10 @@ def test_every_class_reaches_the_target(unbalanced, target, undersample, added):
     assert report["Coat"] == {"pictures": 7, "added": added["Coat"], "left_out": 0}
     # The pictures that the next stage trains on.
     used = counts([picture.label for picture in listed("train")])
+    # The table by which later stages notice a change: the pictures, and the list of those left out.
+    files = {row["file"]: row["md5"] for row in read_csv(unbalanced / "reports/augment.csv")}
+    assert files == md5s(unbalanced / "data/augmented")
+    assert len(files) == sum(added.values()) + 1
     assert used == {label: row["pictures"] + row["added"] - row["left_out"] for label, row in report.items()}
 
 

@@ -14,7 +14,7 @@ from darkroom.commands.datadiff.changes import Change, differences
 from darkroom.commands.datadiff.versions import LEFT_OUT, Picture, pictures, read
 from darkroom.core.errors import UserError
 from darkroom.core.files import read_csv
-from darkroom.core.hashing import folder_md5
+from darkroom.core.hashing import listing_md5, md5s
 from darkroom.core.yaml import read_yaml
 from tests.helpers.project import commit, identify, run
 
@@ -112,7 +112,9 @@ def write(folder, files):
 
 def write_data(parts):
     """Write data/split, and data/raw with all pictures in train, and have DVC record them as after `dvc repro`."""
-    write(Path("data/raw"), {"/".join(("train", *path.split("/")[1:])): content for path, content in parts.items()})
+    raw = {"/".join(("train", *path.split("/")[1:])): content for path, content in parts.items()}
+    write(Path("data/raw"), raw)
+    write(Path("reports"), {"groups.csv": "".join(f"{path},{content}\n" for path, content in sorted(raw.items()))})
     write(Path("data/split"), parts)
     with Repo() as repo:
         repo.commit(force=True)
@@ -131,8 +133,8 @@ def built(tmp_path_factory):
         Repo.init().close()
         Path("dvc.yaml").write_text(
             "stages:\n"
-            "  download: {cmd: 'false', outs: [data/raw]}\n"
-            "  split: {cmd: 'false', deps: [data/raw], outs: [data/split]}\n"
+            "  download: {cmd: 'false', outs: [data/raw, reports/groups.csv]}\n"
+            "  split: {cmd: 'false', deps: [reports/groups.csv], outs: [data/split]}\n"
         )
         Path(".gitignore").write_text("/data/*\n")
         for tag, parts in (("first", FIRST), ("second", SECOND), ("third", FIRST)):
@@ -199,9 +201,9 @@ def test_it_names_the_versions_as_dvc_lock_does(repository, capsys):
     datadiff.main("first", "workspace", 0, None)
     output = capsys.readouterr().out
     for stage, folder in (("download", "data/raw"), ("split", "data/split")):
-        (out,) = locked[stage]["outs"]
+        (out,) = (out for out in locked[stage]["outs"] if out["path"] == folder)
         assert f"{out['md5']}\n" in output.split("\n\n")[1] + "\n"
-        assert out["md5"] == folder_md5(Path(folder))
+        assert out["md5"] == listing_md5(md5s(Path(folder)))
 
 
 def test_the_same_data_is_one_line(repository, capsys):
@@ -215,6 +217,7 @@ def test_the_same_data_is_one_line(repository, capsys):
 def test_a_split_that_is_older_than_the_pictures_is_not_compared(repository, capsys):
     write(Path("data/raw"), {f"train/{path.partition('/')[2]}": text for path, text in FIRST.items()})
     Path("data/raw/train/cat/9.png").write_text("lynx")
+    Path("reports/groups.csv").write_text("another")
     with Repo() as repo:
         repo.commit("download", force=True)
     datadiff.main("first", "workspace", 20, None)

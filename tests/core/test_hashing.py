@@ -6,7 +6,16 @@ import pytest
 from dvc.repo import Repo
 
 from darkroom.core import hashing
-from darkroom.core.hashing import PACKAGE, arrays_sha256, code_digest, code_files, folder_md5, folder_sha256, sha256
+from darkroom.core.hashing import (
+    PACKAGE,
+    arrays_sha256,
+    code_digest,
+    code_files,
+    folder_sha256,
+    listing_md5,
+    md5s,
+    sha256,
+)
 from tests.helpers.project import ROOT, run
 
 
@@ -41,7 +50,7 @@ def test_the_md5_of_a_folder_is_dvcs(tmp_path):
         (tmp_path / name).write_text(name)
     with Repo(str(tmp_path)) as repository:
         (stage,) = repository.add(str(tmp_path / "data"))
-    digest = folder_md5(tmp_path / "data")
+    digest = listing_md5(md5s(tmp_path / "data"))
     assert digest == stage.outs[0].hash_info.value
     assert digest.endswith(".dir")
 

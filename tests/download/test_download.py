@@ -12,6 +12,7 @@ from darkroom.core.files import read_csv
 from darkroom.core.hashing import sha256
 from darkroom.core.params import Base
 from darkroom.download import inspection
+from darkroom.download.validation import Checked
 from darkroom.images.decode import decode
 from stages import download
 from tests.helpers.archive_files import zipped
@@ -76,7 +77,8 @@ def test_the_report_names_near_duplicates(workspace, capsys):
     shutil.copy(workspace / "data/incoming/a/2.png", raw / "test/b/exactly.png")
     names = sorted(path.relative_to(raw).as_posix() for path in raw.rglob("*.*"))
     measures = inspection.measure_files([raw / name for name in names])
-    download.describe(raw, dict.fromkeys(names, ""), measures, None)  # identical pictures are always a group
+    pictures = [Checked(name, *name.split("/")[:2], None) for name in names]
+    download.describe(raw, pictures, measures, None)  # identical pictures are always a group
     groups = {row["picture"]: row["group"] for row in read_csv(workspace / "reports/groups.csv") if row["group"]}
     assert set(groups) == {"train/a/2.png", "test/b/exactly.png"}
 

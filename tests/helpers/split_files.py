@@ -38,6 +38,7 @@ def group_rows(raw: Path, groups: Iterable[Collection[str]] = ()) -> dict[str, d
     return {
         name: {
             "picture": name,
+            "md5": hashlib.md5((raw / name).read_bytes(), usedforsecurity=False).hexdigest(),
             "hash": hashlib.sha256(name.encode()).hexdigest()[:16],
             "group": group.get(name, ""),
             "source_group": "",

@@ -13,7 +13,7 @@ ORDER = ("download", "split", "augment", "extract", "train", "evaluate", "export
 OUTPUTS = {
     "download": ("data/raw", "reports/dataset", "reports/dataset.json", "reports/groups.csv", "reports/issues.csv"),
     "split": ("data/split", "reports/split.csv", "reports/split.json"),
-    "augment": ("data/augmented", "reports/augment.json", "reports/augment.jpg"),
+    "augment": ("data/augmented", "reports/augment.csv", "reports/augment.json", "reports/augment.jpg"),
     "extract": ("data/features", "reports/extract.json", ".cache/features"),
     "train": ("models", "reports/history.csv", "reports/model.txt", "reports/train.json", ".cache/training"),
     "evaluate": ("reports/metrics.json", "reports/predictions.csv", "reports/plots", "reports/report.html"),

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
+from darkroom.core.hashing import md5s
 from darkroom.pipeline.params import STAGES
 from tests.helpers.project import BRIEF, ROOT, commit, identify, repro, run, set_param, set_params
 from tests.helpers.stages import run_stages
@@ -78,6 +79,20 @@ def test_an_added_picture_is_noticed(cheap_copy):
     (cheap_copy / "data/incoming/Coat/another.png").write_text("another")
     assert repro(cheap_copy, "split") == ["download", "split"]
     assert json.loads((cheap_copy / "reports/dataset.json").read_text())["classes"]["Coat"] == 4
+
+
+@pytest.mark.parametrize("folder", ["data/raw", "data/split", "data/augmented"])
+def test_a_folder_of_pictures_that_was_changed_by_hand_or_is_missing_is_restored(folder, cheap_copy):
+    """Later stages depend on the tables of these folders, not on the folders."""
+    before = md5s(cheap_copy / folder)
+    picture = next(path for path in sorted((cheap_copy / folder).rglob("*.png")))
+    picture.unlink()
+    picture.write_text("another")
+    repro(cheap_copy, "extract")
+    assert md5s(cheap_copy / folder) == before
+    shutil.rmtree(cheap_copy / folder)
+    repro(cheap_copy, "extract")
+    assert md5s(cheap_copy / folder) == before
 
 
 def test_nothing_runs_twice(cheap_copy):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from darkroom.core.errors import UserError
 from darkroom.core.files import write_csv
+from darkroom.core.hashing import md5s
 from darkroom.core.params import Base
 from darkroom.images.folders import PARTS
 from stages import split
@@ -136,7 +137,7 @@ def downloaded(workspace):
     def prepare(counts, groups=()):
         raw = make_raw(workspace / "data/raw", counts)
         rows = [row.values() for row in group_rows(raw, groups).values()]
-        write_csv(Path("reports/groups.csv"), ("picture", "hash", "group", "source_group"), rows)
+        write_csv(Path("reports/groups.csv"), ("picture", "md5", "hash", "group", "source_group"), rows)
         return raw
 
     return prepare
@@ -151,9 +152,9 @@ def test_the_command_clears_the_old_split_and_lists_every_picture(workspace, dow
     assert not stale.exists()
     assert capsys.readouterr().out == "split: 28 train, 4 val, 8 test\n"
     lines = (workspace / "reports/split.csv").read_text().splitlines()
-    assert lines[0] == "picture,class,split"
+    assert lines[0] == "picture,class,split,md5"
     assert len(lines) == 41
-    assert all((workspace / "data/split" / line.split(",")[0]).exists() for line in lines[1:])
+    assert {line.split(",")[0]: line.split(",")[3] for line in lines[1:]} == md5s(workspace / "data/split")
     report = json.loads((workspace / "reports/split.json").read_text())
     assert (report["classes"]["a"], report["left_out"]) == ({"train": 14, "val": 2, "test": 4}, [])
     # No bytes are copied, and there are no symbolic links.

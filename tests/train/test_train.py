@@ -47,7 +47,7 @@ def test_the_outputs_fit_together(project):
 def test_a_fine_tuned_model_is_written_whole(vgg16, tmp_path):
     """`main`, with its run in MLflow."""
     new_store(tmp_path / "mlflow.db")
-    (tmp_path / "reports/split.csv").write_text("picture,class,split\na,Bag,train\nb,Bag,val\nc,Bag,test\n")
+    (tmp_path / "reports/split.csv").write_text("picture,class,split,md5\na,Bag,train,0\nb,Bag,val,1\nc,Bag,test,2\n")
     (tmp_path / "reports/split.json").write_text('{"classes": {"Bag": {"train": 1, "val": 1, "test": 1}}}')
     (tmp_path / "reports/dataset.json").write_text('{"classes": {"Bag": 3}}')
     section = read_yaml(tmp_path / "params.yaml")["train"] | {"mode": "fine_tune", "epochs": 3, "batch_size": 16}

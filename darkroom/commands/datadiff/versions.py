@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from darkroom.core.errors import UserError, is_of_the_machine
-from darkroom.core.paths import RAW, SPLIT
+from darkroom.core.paths import GROUPS, RAW, SPLIT
 from darkroom.core.yaml import parse_yaml
 from darkroom.images.folders import PARTS
 from darkroom.pipeline import dvc_state
@@ -77,8 +77,8 @@ def _locked(filesystem: Any) -> tuple[str | None, str | None]:
         entries = stages.get(stage, {}).get(side, [])
         return next((entry["md5"] for entry in entries if entry["path"] == folder.as_posix()), None)
 
-    raw = md5("download", "outs", RAW)
-    return raw, md5("split", "outs", SPLIT) if md5("split", "deps", RAW) == raw else None
+    current = md5("split", "deps", GROUPS) == md5("download", "outs", GROUPS)
+    return md5("download", "outs", RAW), md5("split", "outs", SPLIT) if current else None
 
 
 def _files(repo: Any, md5: str) -> Files:

@@ -10,7 +10,7 @@ class Params(Section):
 
     backbone: str | None = Field("VGG16", min_length=1)
     weights: str = Field("imagenet", min_length=1)
-    image_size: list[Side] = Field([64, 64], min_length=2, max_length=2)
-    layers: list[str] = Field(["block4_pool"], min_length=1, max_length=100)
+    image_size: list[Side] = Field([48, 48], min_length=2, max_length=2)
+    layers: list[str] = Field(["block3_pool"], min_length=1, max_length=100)
     pooling: Pooling = "flatten"
     precision: Precision = "auto"

@@ -1,7 +1,7 @@
-"""Export the model with its pre-processing inside, check every format against Keras on real test pictures, and write a
-model card.
+"""Export the model with its pre-processing inside, compare every format on real test pictures with what was evaluated,
+and write a model card.
 
-Reads   models, data/split, reports/ of the stages before
+Reads   models, data/features, data/split, reports/ of the stages before
 Writes  exports/ (a file or folder for each format, classes.json, MODEL_CARD.md, SHA256SUMS), reports/export.json
 Params  base.seed, export
 """
@@ -38,7 +38,7 @@ from darkroom.tracking import failures, pipeline_log
 
 
 def main(base: Base, params: Params) -> None:
-    """Write every format, compare it with Keras, write the model card, and add everything to the model's run."""
+    """Write every format, compare it with the evaluation, write the model card, and add all to the model's run."""
     started = time.monotonic()
     model_digest = verified_sha256()
     if reports.metrics()["model_sha256"] != model_digest:
@@ -58,7 +58,7 @@ def main(base: Base, params: Params) -> None:
         names = progress(params.formats, len(params.formats), "writing", "formats")
         files = {name: writer.write(FORMATS[name], folder) for name in names}
         exported = {name: formats.load(path, trust=True) for name, path in files.items()}
-        comparisons = parity.compare(exported, conversion.compiled(whole), rows, model.spec.head_type)
+        comparisons = parity.compare(exported, parity.evaluated(model, rows), rows, model.spec.head_type)
         results = {name: {**comparisons[name].report, "bytes": size(path)} for name, path in files.items()}
         write_json(folder / EXPORTED_CLASSES.name, classes)
         write_text(folder / MODEL_CARD.name, model_card.render(model, results))

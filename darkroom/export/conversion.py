@@ -18,7 +18,7 @@ from darkroom.core.errors import UserError, is_of_the_machine
 from darkroom.core.paths import EXPORTS
 from darkroom.core.resources import require_space
 from darkroom.core.terminal import silent
-from darkroom.inference.formats.base import EXACT, FORMATS, PIXELS, PROBABILITIES, Format, import_tensorflow
+from darkroom.inference.formats.base import EXACT, FORMATS, PIXELS, PROBABILITIES, Format
 
 LARGEST = 2**31 - 2**20  # bytes: ONNX and LiteRT rest on protobuf and flatbuffers, which end at 2 GiB
 
@@ -46,18 +46,11 @@ def require_room(names: Sequence[str], whole: keras.Model, description: str) -> 
     require_space(EXPORTS, copies * size, f"export.formats {', '.join(names)}", "free some, or use a larger disk")
 
 
-def compiled(whole: keras.Model) -> Any:
-    """The model as a function of pixels (batch, any height, any width, 3), traced once."""
-    spec = tf.TensorSpec((None, None, None, 3), tf.uint8, name=PIXELS)
-    return tf.function(lambda pixels: whole(pixels, training=False), input_signature=[spec])
-
-
 class Conversion:
     """One model on its way into several formats."""
 
     def __init__(self, whole: keras.Model, classes: list[str]) -> None:
         self.whole, self.classes = whole, classes
-        import_tensorflow()  # in float32
 
     def write(self, registered: Format, folder: Path) -> Path:
         """Write one format into a folder and return its path.
@@ -93,7 +86,9 @@ class Conversion:
         # Keras compiles grouped convolutions with XLA, which only TensorFlow can run; eager ones are plain operations.
         tf.config.run_functions_eagerly(True)
         try:
-            function = convert_variables_to_constants_v2(compiled(self.whole).get_concrete_function())
+            pixels = tf.TensorSpec((None, None, None, 3), tf.uint8, name=PIXELS)
+            whole = tf.function(lambda images: self.whole(images, training=False), input_signature=[pixels])
+            function = convert_variables_to_constants_v2(whole.get_concrete_function())
         finally:
             tf.config.run_functions_eagerly(False)
         graph = function.graph.as_graph_def()

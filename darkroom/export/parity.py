@@ -1,8 +1,8 @@
-"""Whether an export agrees with Keras: the same pictures, of any size, through both."""
+"""Whether an export agrees with Keras: pictures of any size through the files that ship, against what was evaluated."""
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from darkroom.core.terminal import progress
 from darkroom.images.decode import decode
 from darkroom.inference.formats.base import EXACT, FORMATS, Exported, Gate
 from darkroom.models import heads
+from darkroom.models.classifier import Classifier
+from darkroom.models.inputs import Held
 
 TOLERANCE = 1e-4  # of a probability: the same float32 arithmetic in another order
 VOTES = Gate(near=0.9, same_label=0.95)
@@ -44,35 +46,48 @@ def gate(name: str, head: str) -> Gate:
     return own.loosened(VOTES) if heads.counts_votes(head) else own
 
 
+def evaluated(model: Classifier, rows: Sequence[Mapping[str, str]]) -> np.ndarray:
+    """The probabilities (pictures, classes) that `evaluate` measures: Keras', from the features on disk, in batches.
+
+    Args:
+        model: in Keras.
+        rows: of reports/predictions.csv.
+    """
+    from scipy.special import softmax
+
+    inputs = model.inputs("test")
+    positions = {path: position for position, path in enumerate(inputs.paths)}
+    chosen = np.array([positions[row["path"]] for row in rows])
+    logits = model.logits(Held(inputs.rows(chosen), inputs, chosen))
+    return np.asarray(softmax(logits / np.float32(model.spec.temperature), axis=1))
+
+
 def compare(
-    exported: Mapping[str, Exported], whole: Callable[[np.ndarray], Any], rows: Sequence[Mapping[str, str]], head: str
+    exported: Mapping[str, Exported], expected: np.ndarray, rows: Sequence[Mapping[str, str]], head: str
 ) -> dict[str, Comparison]:
     """Compare every format with Keras on the same pictures, each at its own size.
 
     Args:
         exported: loaded formats by name.
-        whole: the Keras model, compiled: its layers one by one take twice as long.
+        expected: Keras' probabilities (pictures, classes); see `evaluated`.
         rows: of reports/predictions.csv, from which come the true labels and those that were evaluated.
         head: its type.
 
     Raises:
         UserError: a format fails its gate.
     """
-    expected = []
     given: dict[str, list[np.ndarray]] = {name: [] for name in exported}
     seconds: dict[str, list[float]] = {name: [] for name in exported}
     for row in progress(rows, len(rows), "comparing"):
         pixels = decode(Path(row["path"]))[None]
-        expected.append(np.asarray(whole(pixels))[0])
         for name, model in exported.items():
             started = time.perf_counter()
             given[name].append(model.probabilities(pixels)[0])
             seconds[name].append(time.perf_counter() - started)
-    probabilities = np.stack(expected)
     return {
         name: Comparison(
-            report(name, np.stack(given[name]), probabilities, rows, model.classes, gate(name, head)),
-            float(np.abs(np.stack(given[name]) - probabilities).max()),
+            report(name, np.stack(given[name]), expected, rows, model.classes, gate(name, head)),
+            float(np.abs(np.stack(given[name]) - expected).max()),
             1000 * float(np.median(seconds[name])),
         )
         for name, model in exported.items()

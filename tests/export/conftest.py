@@ -40,7 +40,7 @@ def exported(project, tensorflow, tmp_path_factory):
     from stages import export
 
     folder = tmp_path_factory.mktemp("exported")
-    for name in ("models", "reports", "data/split", "darkroom"):
+    for name in ("models", "reports", "data/features", "data/split", "darkroom"):
         shutil.copytree(project / name, folder / name)
     shutil.copy(project / "params.yaml", folder)
     new_store(folder / "mlflow.db")

@@ -3,12 +3,10 @@
 from types import SimpleNamespace
 
 import pytest
-import tensorflow as tf
 
 from darkroom.core.errors import UserError
 from darkroom.export import conversion
 from darkroom.inference.formats import FORMATS
-from tests.helpers.training import untrained
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
 
@@ -42,11 +40,3 @@ def test_space_for_every_format_is_required_before_the_work(monkeypatch):
         UserError, match=r"formats keras, onnx, litert would take 3.0 MB on the disk that holds exports, but 2.5 MB are"
     ):
         conversion.require_room(["keras", "onnx", "litert"], model, "this model")
-
-
-def test_exports_are_written_in_float32():
-    """Not in TF32, which GPUs would use instead."""
-    experimental = tf.config.experimental
-    experimental.enable_tensor_float_32_execution(True)
-    conversion.Conversion(untrained("dense").whole(), ["a", "b", "c"])
-    assert not experimental.tensor_float_32_execution_enabled()

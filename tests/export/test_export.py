@@ -103,7 +103,7 @@ def test_all_formats_at_once(project, exported, rows):
 
 def test_a_format_that_disagrees_with_keras_stops_the_stage(exported, tmp_path, monkeypatch):
     """A converter with one mistake: here the temperature."""
-    for name in ("models", "reports", "exports", "data/split"):
+    for name in ("models", "reports", "exports", "data/features", "data/split"):
         shutil.copytree(exported.folder / name, tmp_path / name)
     monkeypatch.chdir(tmp_path)
     spec = exported.model.spec
@@ -118,6 +118,16 @@ def test_a_format_that_disagrees_with_keras_stops_the_stage(exported, tmp_path, 
     ):
         export.main(Base(seed=1), export.Params(formats=["saved_model"], check_pictures=5))
     assert {name: content for name, content in files(tmp_path).items() if ".partial/" not in name} == before
+
+
+def test_an_evaluation_of_other_features_than_the_export_computes_stops_the_stage(exported, tmp_path, monkeypatch):
+    for name in ("models", "reports", "data/features", "data/split"):
+        shutil.copytree(exported.folder / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    (path,) = Path("data/features").glob("test.*.npy")
+    np.save(path, 1.1 * np.load(path))
+    with pytest.raises(UserError, match=r"model.onnx disagrees with Keras on 5 test pictures"):
+        export.main(Base(seed=1), export.Params(formats=["onnx"], check_pictures=5))
 
 
 def test_the_sample_follows_the_seed(rows):

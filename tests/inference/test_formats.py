@@ -185,6 +185,18 @@ def small(some, tmp_path_factory):
     return folder, whole
 
 
+def test_a_failure_in_one_of_the_optimizers_of_tf2onnx_is_survived(small, some, tmp_path, monkeypatch):
+    from tf2onnx.optimizer.einsum_optimizer import EinsumOptimizer
+
+    def fail(*_):
+        raise ValueError("a case that it does not expect")
+
+    monkeypatch.setattr(EinsumOptimizer, "_optimize", fail)
+    path = Conversion(small[1], ["a", "b", "c"]).write(FORMATS["onnx"], tmp_path)
+    pixels = next(batches(some[0]))
+    assert np.abs(formats.load(path).probabilities(pixels) - small[1](pixels).numpy()).max() < 1e-4
+
+
 def test_keras_can_train_its_format_further(small, some):
     model = keras.models.load_model(small[0] / "model.keras")
     before = [weights.numpy() for weights in model.trainable_weights]

@@ -205,16 +205,6 @@ def check_classes(classes: object) -> None:
     "".join(classes).encode()
 
 
-def import_tensorflow() -> None:
-    """Import TensorFlow and have it compute in float32: on GPUs it would round factors to TF32, with 10 bits."""
-    from darkroom.core import runtime
-
-    runtime.import_tensorflow()
-    import tensorflow as tf
-
-    tf.config.experimental.enable_tensor_float_32_execution(False)
-
-
 def zip_entry(name: str) -> zipfile.ZipInfo:
     """An entry of a zip file with a fixed date, so that writing it again gives the same bytes."""
     return zipfile.ZipInfo(name, _EPOCH)

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from darkroom.core import runtime
 from darkroom.inference.formats.base import (
     CLASSES,
     Conversion,
     Exported,
     Format,
-    import_tensorflow,
     register,
     zip_entry,
 )
@@ -40,7 +40,7 @@ TENSOR = "__keras_tensor__"
 
 def load(path: Path) -> Exported:
     """Load a .keras file."""
-    import_tensorflow()
+    runtime.import_tensorflow()
     import keras
 
     from darkroom.models import keras_layers  # noqa: F401 - registers Darkroom's layers with Keras
@@ -64,7 +64,7 @@ def danger(path: Path) -> str | None:
 
 def own_layers() -> set[tuple[str, str]]:
     """Module and name of Darkroom's layers."""
-    import_tensorflow()
+    runtime.import_tensorflow()
     from darkroom.models.keras_layers import LAYERS
 
     return {(layer.__module__, layer.__name__) for layer in LAYERS}

@@ -1,9 +1,11 @@
 """ONNX, which many runtimes read."""
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from darkroom.core.errors import is_of_the_machine
 from darkroom.core.parallel import cores
 from darkroom.inference.formats.base import PIXELS, PROBABILITIES, Conversion, Exported, Format, register
 
@@ -31,18 +33,39 @@ def load(path: Path) -> Exported:
 def write(conversion: Conversion, target: Path) -> None:
     """Write an .onnx file with the class names as metadata and named dynamic axes."""
     import onnx
-    import tf2onnx
 
-    model, _ = tf2onnx.convert.from_graph_def(
-        without_erfc(conversion.graph), input_names=[f"{PIXELS}:0"], output_names=[f"{PROBABILITIES}:0"], opset=OPSET
-    )
-    model = ordered(model, {f"{name}:0": name for name in (PIXELS, PROBABILITIES)})
+    model = ordered(converted(without_erfc(conversion.graph)), {f"{name}:0": name for name in (PIXELS, PROBABILITIES)})
     for value, axes in ((model.graph.input[0], ("batch", "height", "width")), (model.graph.output[0], ("batch",))):
         for size, axis in zip(value.type.tensor_type.shape.dim, axes, strict=False):
             size.dim_param = axis
     onnx.helper.set_model_props(model, {METADATA: json.dumps(conversion.classes, ensure_ascii=False)})
     onnx.checker.check_model(model)
     onnx.save(model, target)
+
+
+def converted(graph: Any) -> "onnx.ModelProto":
+    """A TensorFlow graph as tf2onnx converts it.
+
+    By default it copies the graph with all weights before each of its optimizers, to go back to if that one fails,
+    which takes most of the time. So the copies are made only if one does fail.
+    """
+    try:
+        return _converted(graph, catch_errors=False)
+    except Exception as error:
+        if is_of_the_machine(error):
+            raise
+        return _converted(graph, catch_errors=True)
+
+
+def _converted(graph: Any, catch_errors: bool) -> "onnx.ModelProto":
+    import tf2onnx
+
+    variable = tf2onnx.constants.ENV_TF2ONNX_CATCH_ERRORS  # they are not caught if it has any value
+    os.environ.pop(variable, None) if catch_errors else os.environ.update({variable: "FALSE"})
+    model, _ = tf2onnx.convert.from_graph_def(
+        graph, input_names=[f"{PIXELS}:0"], output_names=[f"{PROBABILITIES}:0"], opset=OPSET
+    )
+    return model
 
 
 def without_erfc(graph: Any) -> Any:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from darkroom.core import runtime
 from darkroom.core.files import write_json
 from darkroom.inference.formats.base import (
     CLASSES,
@@ -12,7 +13,6 @@ from darkroom.inference.formats.base import (
     Conversion,
     Exported,
     Format,
-    import_tensorflow,
     register,
 )
 
@@ -22,7 +22,7 @@ EXTRA = "assets.extra"  # TensorFlow's folder for files of other programs
 
 def load(path: Path) -> Exported:
     """Load a SavedModel."""
-    import_tensorflow()
+    runtime.import_tensorflow()
     import tensorflow as tf
 
     classes = json.loads((path / EXTRA / CLASSES).read_text(encoding="utf-8"))

@@ -41,12 +41,12 @@ def progress(items: Iterable[T], total: int, task: str, unit: str = "pictures", 
         elif now > following:
             following = now + SECONDS_BETWEEN_LINES
             rate = (done - step) / max(now - after, 1e-9)
-            left = _clock((total - done) / rate)
+            left = clock((total - done) / rate)
             print(f"{task}: {done:,} of {total:,} {unit} ({rate:,.{rate < 10:d}f} a second, {left} left)", flush=True)
     print(f"{task}: {total:,} {unit} in {time.monotonic() - started:.1f} s", flush=True)
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     """Such as 02:55 or 1:02:55."""
     from tqdm import tqdm
 

@@ -17,6 +17,7 @@ from darkroom.core import outputs
 from darkroom.core.files import read_csv
 from darkroom.core.paths import FEATURES, GROUPS, SPLIT
 from darkroom.core.seeds import derive, stream
+from darkroom.core.terminal import progress
 from darkroom.images.folders import PARTS, listed
 from darkroom.models.classifier import Classifier
 from darkroom.models.inputs import Features, Held, Inputs, Pictures
@@ -136,7 +137,8 @@ def out_of_sample(features: np.ndarray, labels: np.ndarray, folds: np.ndarray, c
     spread = max(float(scaled.std()), 1e-12)
     scaled /= spread  # unit variance, so that the solver needs few steps
     result = np.empty((len(labels), labels.max() + 1))
-    for fold in np.unique(folds):
+    numbers = np.unique(folds)
+    for fold in progress(numbers, len(numbers), "looking for wrong labels", "folds"):
         regression = LogisticRegression(C=c * spread**2, tol=0.01, max_iter=300)
         regression.fit(scaled[folds != fold], labels[folds != fold])
         result[folds == fold] = regression.predict_proba(scaled[folds == fold])

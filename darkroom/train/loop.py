@@ -5,6 +5,7 @@ Every epoch is a function of the state that the one before saved, so a killed tr
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from darkroom.core.errors import UserError
+from darkroom.core.terminal import clock
 from darkroom.models import forward
 from darkroom.models.inputs import Inputs
 from darkroom.train.batches import Batches
@@ -142,6 +144,7 @@ class _AfterEpoch(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         """Compile the forward pass once for all validations."""
         self.call = tf.function(lambda rows: self.model(rows, training=False), reduce_retracing=True)
+        self.started: float | None = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Put the figures into `logs` too, where Keras' progress bar reads them."""
@@ -159,6 +162,11 @@ class _AfterEpoch(keras.callbacks.Callback):
         self.checkpoints.save(self.model, self.history, over)
         self.report(epoch)
         self.model.stop_training = over
+        if self.started is not None and not over and self.params["verbose"] != 1:  # Keras' bar has its own
+            left = self.params["epochs"] - epoch - 1
+            most = clock(left * (time.monotonic() - self.started))
+            print(f"train: at most {left:,} more epochs, which take {most}", flush=True)
+        self.started = None  # the first epoch stands for all
 
     def report(self, epoch: int) -> None:
         """Pass an epoch's figures to the log and to TensorBoard."""

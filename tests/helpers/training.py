@@ -43,7 +43,15 @@ def head_params(**changes: Any) -> Params:
 def scratch_params(**changes: Any) -> Params:
     """Section `train` for fashion_cnn, which has batch norm and dropout, on small pictures; `scratch` as in params."""
     scratch = {"image_size": [28, 28], "color": "grey", **changes.pop("scratch", {})}
-    small = {"mode": "scratch", "network": "fashion_cnn", "scratch": scratch, "epochs": 3, **FAST, "patience": None}
+    small = {
+        "mode": "scratch",
+        "network": "fashion_cnn",
+        "scratch": scratch,
+        "epochs": 3,
+        **FAST,
+        "patience": None,
+        "precision": "float32",
+    }
     return Params(**{**small, "learning_rate": 1e-4, **changes})
 
 

@@ -54,7 +54,7 @@ def test_the_rule(pair, log_loss, reason):
 def registered(project, tmp_path_factory):
     """A project with three registered versions: as it was trained, far from calibrated, and with other class names."""
     folder = tmp_path_factory.mktemp("registered") / "project"
-    with inside(project, folder, without(project, ".cache", ".dvc/cache", "data/raw", "data/features")):
+    with inside(project, folder, without(project, ".cache", ".dvc/cache", "data/raw")):
         set_params(folder, {"export.register": NAME, "export.formats": ["onnx"], "export.check_pictures": 1})
         sections, spec = params.current(), json.loads((folder / "models/model.json").read_text())
         for change in ({}, {"temperature": 10.0}, {"classes": [f"{name}s" for name in spec["classes"]]}):

@@ -73,7 +73,8 @@ def tuned(backbone: BackboneSpec, folder: Path, seed: int = 1, **changes: Any) -
     fine_tune = {"unfreeze": "block4", "epochs": 2, "learning_rate": 1e-5, "batch_size": 16}
     head = {"type": "dense", "hidden": [16], "dropout": 0.0}
     sections = {"fine_tune": fine_tune | changes.pop("fine_tune", {}), "head": head | changes.pop("head", {})}
-    params = Params(**{"mode": "fine_tune", "epochs": 2, **FAST, **sections, **changes})
+    exact = {"precision": "float32"}  # on every CPU
+    params = Params(**{"mode": "fine_tune", "epochs": 2, **exact, **FAST, **sections, **changes})
     runtime.prepare(seed)
     folder.mkdir(parents=True, exist_ok=True)
     result = fine_tuning.fit(params, backbone, session(seed), folder)

@@ -12,7 +12,7 @@ source .venv/bin/activate
 dvc add -q data/pictures
 sed -i -e 's/^  source: tfds /  source: folder /' -e 's|^  path: data/incoming |  path: data/pictures |' \
   -e 's/^  limit_per_class: 2400 /  limit_per_class: null /' -e 's/^  near_duplicates: 0.95 /  near_duplicates: 0.9 /' \
-  -e 's/^  image_size: \[64, 64\] /  image_size: [96, 96] /' -e 's/^  layers: \[block4_pool\] /  layers: [block5_pool] /' \
+  -e 's/^  image_size: \[48, 48\] /  image_size: [96, 96] /' -e 's/^  layers: \[block3_pool\] /  layers: [block5_pool] /' \
   -e '/^extract:/,/^train:/s/^  pooling: flatten /  pooling: avg /' -e 's/^    type: dense /    type: rbf_svm /' \
   -e 's/^  formats: \[saved_model, onnx\] /  formats: [onnx] /' params.yaml
 make run

@@ -44,7 +44,7 @@ def shell(command):
 )
 def test_a_reader_that_ends_first_ends_the_program_silently(command):
     done = shell(f"(sleep 1; {command}; echo $? >&2) | true")
-    assert done.stderr in ("141\n", "0\n") and ("help" in command) == (done.stderr == "0\n")
+    assert done.stderr in ("141\n", *(["0\n"] if "help" in command else []))  # help may be written at the very end
 
 
 def test_output_that_cannot_be_written_is_an_error():

@@ -15,14 +15,14 @@ def test_a_run_is_named_after_what_is_trained(workspace, monkeypatch):
     start = (workspace / "params.yaml").read_text()
     fine_tune = {"train.mode": "fine_tune"}
     for settings, name in (
-        ({}, "VGG16 block4_pool + dense"),
+        ({}, "VGG16 block3_pool + dense"),
         ({"train.head.type": "rbf_svm", "extract.layers": ["block4_pool", "block5_pool"]}, "+block5_pool + rbf_svm"),
         (fine_tune, "VGG16 fine-tuned from block5"),
         (fine_tune | {"train.fine_tune.unfreeze": 3}, "VGG16 fine-tuned, last 3 layers"),
         (fine_tune | {"train.fine_tune.unfreeze": "all"}, "VGG16 fine-tuned entirely"),
         (fine_tune | {"train.fine_tune.unfreeze": "none"}, "VGG16 frozen, head on augmented pictures"),
         ({"train.mode": "scratch"}, "mini_vggnet from scratch"),
-        ({"split.method": "kfold", "split.fold": 2}, "VGG16 block4_pool + dense, fold 2"),
+        ({"split.method": "kfold", "split.fold": 2}, "VGG16 block3_pool + dense, fold 2"),
     ):
         (workspace / "params.yaml").write_text(start)
         set_params(workspace, settings)

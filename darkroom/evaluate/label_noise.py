@@ -99,12 +99,13 @@ def reduced(
         random_state = derive(seed, "label noise", "components")
         pca = PCA(min(components, len(sample)), svd_solver="randomized", random_state=random_state)
         pca.fit(_prepared(first.rows(sample)))
-    chunks = []
-    for each, rows in zip(inputs, chosen, strict=True):
-        for start in range(0, len(rows), size):
-            prepared = _prepared(each.rows(rows[start : start + size]))
-            chunks.append(pca.transform(prepared) if pca else prepared)
-    return np.concatenate(chunks)
+    chunks = [
+        (each, rows[start : start + size])
+        for each, rows in zip(inputs, chosen, strict=True)
+        for start in range(0, len(rows), size)
+    ]
+    prepared = (_prepared(each.rows(rows)) for each, rows in progress(chunks, len(chunks), "features", "chunks"))
+    return np.concatenate([pca.transform(rows) if pca else rows for rows in prepared])
 
 
 def assign_folds(labels: np.ndarray, groups: Sequence[str], seed: int) -> np.ndarray:

@@ -36,6 +36,8 @@ def test_a_precision_that_is_set_is_taken_without_a_look_at_the_machine(monkeypa
 
 
 def test_auto_reads_this_cpu(monkeypatch, tmp_path, tensorflow):
+    for name in precision.LIMITS:
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(precision, "CPU_INFO", tmp_path / "cpuinfo")
     for vendor, policy in ((AMD, "mixed_bfloat16"), (INTEL, "float32")):
         core = f"vendor_id\t: {vendor}\nmodel name\t: x: y\nflags\t\t: avx2 avx512_bf16\n\n"

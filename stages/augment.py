@@ -45,11 +45,11 @@ def main(base: Base, params: Params) -> None:
         jobs = {label: list(plan(paths, target, folder / label)) for label, paths in by_class.items()}
         make([job for class_jobs in jobs.values() for job in class_jobs], params.transforms(), base.seed)
         draw_sheet(jobs)
-        write_csv(AUGMENT_FILES, ("file", "md5"), sorted(md5s(folder).items()))
     report = {
         label: {"pictures": len(paths), "added": len(jobs[label]), "left_out": len(left_out[label])}
         for label, paths in by_class.items()
     }
+    write_csv(AUGMENT_FILES, ("file", "md5"), sorted(md5s(AUGMENTED).items()))
     write_json(AUGMENT_REPORT, report)
     print(f"augment: {sum(map(len, jobs.values())):,} new pictures in {AUGMENTED}, {len(names):,} left out")
 

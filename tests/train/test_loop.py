@@ -1,6 +1,7 @@
 """Gradient descent on features and pictures of real pictures: heads, and networks from scratch."""
 
 import json
+import re
 import sys
 import textwrap
 
@@ -77,6 +78,13 @@ def test_training_stops_when_the_validation_loss_no_longer_falls(features):
     assert weights["first"] == weights["again"] != weights["other seed"]
     certain = {name: softmax(forward.run(head, features[1]), axis=1).max(axis=1).mean() for name, head in heads.items()}
     assert certain["smooth"] < certain["first"] - 0.1
+
+
+def test_a_training_says_how_long_it_takes_at_most(in_split_project, capsys):
+    from_scratch(session(), epochs=3)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("train: at most")]
+    assert len(lines) == 1
+    assert re.fullmatch(r"train: at most 2 more epochs, which take \d\d:\d\d", lines[0])
 
 
 def test_a_rate_that_is_too_high_is_named(features):

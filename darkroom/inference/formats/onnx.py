@@ -61,7 +61,10 @@ def _converted(graph: Any, catch_errors: bool) -> "onnx.ModelProto":
     import tf2onnx
 
     variable = tf2onnx.constants.ENV_TF2ONNX_CATCH_ERRORS  # they are not caught if it has any value
-    os.environ.pop(variable, None) if catch_errors else os.environ.update({variable: "FALSE"})
+    if catch_errors:
+        os.environ.pop(variable, None)
+    else:
+        os.environ[variable] = "FALSE"
     model, _ = tf2onnx.convert.from_graph_def(
         graph, input_names=[f"{PIXELS}:0"], output_names=[f"{PROBABILITIES}:0"], opset=OPSET
     )

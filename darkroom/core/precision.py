@@ -5,12 +5,14 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from darkroom.core.errors import UserError
 from darkroom.core.params import Precision
 
 EXACT = "float32"
 CPU_INFO = Path("/proc/cpuinfo")
 # oneDNN, with which TensorFlow computes on CPUs, can be kept from using what a CPU has.
 LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+OLDER = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2")  # limits below AVX-512
 
 
 class Choice(NamedTuple):
@@ -28,8 +30,16 @@ def choose(setting: Precision) -> Choice:
     """Return the dtype policy of a setting.
 
     On GPUs, `auto` is mixed_float16 from compute capability 7 on; for CPUs see `for_cpu`.
+
+    Raises:
+        UserError: oneDNN is kept from computing it.
     """
+    name = next((name for name in LIMITS if name in os.environ), "")
+    limit = os.environ.get(name, "").upper()
     if setting != "auto":
+        # TensorFlow asks the CPU and hands the work to oneDNN, which then refuses.
+        if setting == "mixed_bfloat16" and limit in OLDER and "avx512f" in cpu_flags():
+            raise UserError(f"precision {setting} does not work with {name}={limit}: unset it, or use float32.")
         return Choice(setting, "set in params.yaml")
     import tensorflow as tf
 
@@ -38,7 +48,6 @@ def choose(setting: Precision) -> Choice:
         policy = "mixed_float16" if capability >= (7, 0) else EXACT
         return Choice(policy, f"a GPU with compute capability {'.'.join(map(str, capability))}")
     info = cpu_info()
-    limit = next((os.environ[name] for name in LIMITS if name in os.environ), "")
     return for_cpu(next(iter(info.get("vendor_id", ())), ""), cpu_flags(), limit)
 
 

@@ -1,6 +1,7 @@
 import pytest
 
 from darkroom.core import precision
+from darkroom.core.errors import UserError
 
 AMX = frozenset({"avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_tile"})
 BF16 = frozenset({"avx2", "avx512f", "avx512_bf16"})
@@ -33,6 +34,22 @@ def test_a_precision_that_is_set_is_taken_without_a_look_at_the_machine(monkeypa
     monkeypatch.setattr(precision, "cpu_info", None)
     for setting in ("float32", "mixed_bfloat16", "mixed_float16"):
         assert precision.choose(setting) == (setting, "set in params.yaml")
+
+
+@pytest.mark.parametrize("name", precision.LIMITS)
+def test_bfloat16_that_onednn_would_refuse_is_refused_before_the_work(name, monkeypatch):
+    for other in precision.LIMITS:
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setattr(precision, "cpu_flags", lambda: BF16)
+    monkeypatch.setenv(name, "avx2")
+    assert precision.choose("float32").policy == "float32"
+    with pytest.raises(UserError, match=rf"^precision mixed_bfloat16 does not work with {name}=AVX2: unset it, or use"):
+        precision.choose("mixed_bfloat16")
+    monkeypatch.setattr(precision, "cpu_flags", lambda: AVX2)  # here TensorFlow does not ask oneDNN
+    assert precision.choose("mixed_bfloat16").policy == "mixed_bfloat16"
+    monkeypatch.setattr(precision, "cpu_flags", lambda: BF16)
+    monkeypatch.setenv(name, "AVX512_CORE")  # oneDNN emulates it
+    assert precision.choose("mixed_bfloat16").policy == "mixed_bfloat16"
 
 
 def test_auto_reads_this_cpu(monkeypatch, tmp_path, tensorflow):

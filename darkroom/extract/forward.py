@@ -1,6 +1,6 @@
 """The forward pass of a frozen backbone over picture files."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ from darkroom.extract.params import Params
 from darkroom.images.decode import decode
 
 BATCH = 32  # one fixed shape for every forward pass, so that a picture's features do not depend on its neighbours
+LARGEST = 1024  # pictures in a batch on a GPU
 
 
 def features(model: Any, paths: list[Path], size: tuple[int, int], precision: str) -> Iterator[dict[str, np.ndarray]]:
-    """Yield the features of pictures batch by batch: layer name to an array (batch, n).
+    """Yield the features of pictures, `BATCH` at a time: layer name to an array (batch, n).
 
     Features of a reduced-precision pass are float16, which can represent bfloat16 values of this magnitude.
 
@@ -44,15 +45,39 @@ def features(model: Any, paths: list[Path], size: tuple[int, int], precision: st
 
     if not paths:
         return
-    data = tf.data.Dataset.from_tensor_slices([str(path) for path in paths])
     forward = tf.function(lambda images: model(images, training=False))
-    for batch in data.map(load, tf.data.AUTOTUNE, deterministic=True).batch(BATCH).prefetch(2):
+    full = BATCH
+    if gpus := tf.config.list_logical_devices("GPU"):
+        full = largest_batch(lambda count: forward(tf.zeros((count, *size, 3))))
+    data = tf.data.Dataset.from_tensor_slices([str(path) for path in paths])
+    data = data.map(load, tf.data.AUTOTUNE, deterministic=True).batch(full)
+    ahead = tf.data.experimental.prefetch_to_device(gpus[0].name, 2) if gpus else lambda batches: batches.prefetch(2)
+    for batch in data.apply(ahead):
         count = len(batch)
-        outputs = forward(tf.pad(batch, [[0, BATCH - count], [0, 0], [0, 0], [0, 0]]))
+        outputs = forward(tf.pad(batch, [[0, full - count], [0, 0], [0, 0], [0, 0]]))
         arrays = {layer: output.numpy()[:count].astype(dtype) for layer, output in outputs.items()}
         if not all(np.isfinite(array).all() for array in arrays.values()):
             raise UserError("the features exceed the range of float16: set extract.precision to float32.")
-        yield arrays
+        for start in range(0, count, BATCH):
+            yield {layer: array[start : start + BATCH] for layer, array in arrays.items()}
+
+
+def largest_batch(run: Callable[[int], object]) -> int:
+    """The largest batch that fits into a GPU's memory, by trying: `LARGEST`, halved until it does. Not measured.
+
+    Args:
+        run: a pass of so many pictures.
+    """
+    from tensorflow.errors import ResourceExhaustedError
+
+    count = LARGEST
+    while count > BATCH:
+        try:
+            run(count)
+            break
+        except ResourceExhaustedError:
+            count //= 2
+    return count
 
 
 def require_room(backbone: Any, params: Params, missing: int, rows: int, count: int) -> None:

@@ -44,3 +44,35 @@ def test_features_beyond_float16_are_refused(pictures):
 
 def test_no_pictures_are_no_batches():
     assert list(forward.features(None, [], (32, 32), "float32")) == []
+
+
+@pytest.mark.parametrize(("room", "batch"), [(5000, 1024), (1024, 1024), (1000, 512), (100, 64), (32, 32), (1, 32)])
+def test_the_largest_batch_that_fits_is_found_by_trying(room, batch, tensorflow):
+    from tensorflow.errors import ResourceExhaustedError
+
+    def run(count):
+        if count > room:
+            raise ResourceExhaustedError(None, None, "out of memory")
+
+    assert forward.largest_batch(run) == batch
+
+
+def test_a_gpu_gets_large_batches_and_gives_the_same_features(pictures, monkeypatch):
+    """What is done for a GPU, with this machine's CPU in its place."""
+    import tensorflow as tf
+
+    model, paths = vgg16((32, 32), ["block3_pool"], "flatten", "float32"), pictures[:70]
+    expected = list(forward.features(model, paths, (32, 32), "float32"))
+    sizes, devices = [], tf.config.list_logical_devices("CPU")
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda _: devices)
+    monkeypatch.setattr(forward, "LARGEST", 64)
+    given = list(
+        forward.features(
+            lambda images, training: sizes.append(len(images)) or model(images), paths, (32, 32), "float32"
+        )
+    )
+    assert sizes == [64]  # traced once
+    assert [len(next(iter(batch.values()))) for batch in given] == [32, 32, 6]
+    for one, other in zip(expected, given, strict=True):
+        for layer, rows in one.items():
+            assert np.abs(other[layer] - rows).max() < 1e-4 * np.abs(rows).max()

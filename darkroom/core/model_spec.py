@@ -21,6 +21,7 @@ SPEC = "model.json"
 CLASSES = "classes.json"
 BACKBONE = "backbone.weights.h5"
 HEAD = "head.weights.h5"
+JOINT = "features"  # the tensor between backbone and head, in exports and in the layers of a whole model
 
 
 class _Frozen(BaseModel):

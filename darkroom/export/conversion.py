@@ -1,24 +1,28 @@
 """What the writers of formats share: the frozen graph of a model, and their errors and noise.
 
-Every format has the same bytes when another process writes it again. SavedModel, ONNX and LiteRT are made from one
-frozen graph: the model as TensorFlow operations, with its weights as constants.
+Every format has the same bytes when another process writes it again. SavedModel, ONNX and LiteRT are made from two
+frozen graphs, the backbone's and the head's: TensorFlow operations, with the weights as constants.
 """
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from darkroom.core.errors import UserError, is_of_the_machine
+from darkroom.core.model_spec import JOINT
 from darkroom.core.paths import EXPORTS
 from darkroom.core.resources import require_space
 from darkroom.core.terminal import silent
-from darkroom.inference.formats.base import EXACT, FORMATS, PIXELS, PROBABILITIES, Format
+from darkroom.export import cache
+from darkroom.inference.formats.base import EXACT, FORMATS, HEAD, PIXELS, PROBABILITIES, Format
+from darkroom.inference.frozen_graph import numbered
 
 LARGEST = 2**31 - 2**20  # bytes: ONNX and LiteRT rest on protobuf and flatbuffers, which end at 2 GiB
 
@@ -79,28 +83,49 @@ class Conversion:
         return target
 
     @cached_property
-    def graph(self) -> Any:
-        """The frozen graph, with the names of input and output that all formats share."""
-        from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-        # Keras compiles grouped convolutions with XLA, which only TensorFlow can run; eager ones are plain operations.
-        tf.config.run_functions_eagerly(True)
-        try:
-            pixels = tf.TensorSpec((None, None, None, 3), tf.uint8, name=PIXELS)
-            whole = tf.function(lambda images: self.whole(images, training=False), input_signature=[pixels])
-            function = convert_variables_to_constants_v2(whole.get_concrete_function())
-        finally:
-            tf.config.run_functions_eagerly(False)
-        graph = function.graph.as_graph_def()
-        for node in graph.node:
-            node.attr.pop("_gradient_op_type", None)  # refers to custom gradients, which are not exported
-            if node.name == function.outputs[0].op.name:  # no other node takes it as an input
-                node.name = PROBABILITIES
-        return graph
+    def halves(self) -> tuple[Any, Any]:
+        """The frozen graphs from pixels to features, and from features to probabilities."""
+        joint = self.whole.get_layer(JOINT).output
+        pixels = tf.TensorSpec((None, None, None, 3), tf.uint8, name=PIXELS)
+        features = tf.TensorSpec(joint.shape, joint.dtype, name=JOINT)
+        return (
+            frozen(keras.Model(self.whole.input, joint), pixels, JOINT),
+            frozen(keras.Model(joint, self.whole.output), features, PROBABILITIES),
+        )
 
     @cached_property
     def function(self) -> Any:
-        """The frozen graph as a function: pixels to a dictionary with the probabilities."""
-        graph = self.graph
-        imported = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), [])
-        return imported.prune(f"{PIXELS}:0", {PROBABILITIES: f"{PROBABILITIES}:0"})
+        """Both graphs as one function: pixels to a dictionary with the probabilities."""
+        backbone, head = self.halves
+
+        def joined() -> None:
+            (features,) = tf.import_graph_def(backbone, name="", return_elements=[f"{JOINT}:0"])
+            tf.import_graph_def(head, {f"{JOINT}:0": features}, name=HEAD)
+
+        imported = tf.compat.v1.wrap_function(joined, [])
+        return imported.prune(f"{PIXELS}:0", {PROBABILITIES: f"{HEAD}/{PROBABILITIES}:0"})
+
+    def recall(self, kind: str, graph: Any, convert: Callable[[Any], bytes]) -> bytes:
+        """What `convert` makes of a graph, from the cache if that graph was converted before."""
+        graph = numbered(graph, (PIXELS, JOINT, PROBABILITIES))
+        key = [kind, graph.SerializeToString(deterministic=True)]
+        return cache.recall(key, lambda: np.frombuffer(convert(graph), np.uint8)).tobytes()
+
+
+def frozen(model: keras.Model, argument: tf.TensorSpec, output: str) -> Any:
+    """A model as a GraphDef with its weights as constants, whose input and output have these names."""
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    # Keras compiles grouped convolutions with XLA, which only TensorFlow can run; eager ones are plain operations.
+    tf.config.run_functions_eagerly(True)
+    try:
+        traced = tf.function(lambda values: model(values, training=False), input_signature=[argument])
+        function = convert_variables_to_constants_v2(traced.get_concrete_function())
+    finally:
+        tf.config.run_functions_eagerly(False)
+    graph = function.graph.as_graph_def()
+    for node in graph.node:
+        node.attr.pop("_gradient_op_type", None)  # refers to custom gradients, which are not exported
+        if node.name == function.outputs[0].op.name:  # no other node takes it as an input
+            node.name = output
+    return graph

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from darkroom.core.files import link_or_copy
-from darkroom.core.model_spec import BACKBONE, HEAD, ModelSpec
+from darkroom.core.model_spec import BACKBONE, HEAD, JOINT, ModelSpec
 from darkroom.core.paths import FEATURES
 from darkroom.core.weights_file import save_weights
 from darkroom.images.folders import listed
@@ -101,5 +101,6 @@ class Classifier:
         else:
             pixels = keras.Input((None, None, 3), name="pixels")
             rows = keras_apps.Resize(backbone.size, name="resize")(pixels)
+        rows = keras.layers.Identity(name=JOINT)(rows)
         scaled = keras.layers.Rescaling(1 / self.spec.temperature, dtype="float32")(self.top(rows))
         return keras.Model(pixels, keras.layers.Softmax(dtype="float32", name="probabilities")(scaled))

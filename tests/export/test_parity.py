@@ -1,12 +1,19 @@
 """How closely a format must agree with Keras, and what is reported."""
 
 import contextlib
+import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from darkroom.core import paths
 from darkroom.core.errors import UserError
+from darkroom.core.files import read_csv
 from darkroom.export import parity
+from darkroom.export.conversion import Conversion
+from darkroom.images.decode import decode
+from darkroom.inference.formats import FORMATS, onnx
 from darkroom.inference.formats.base import EXACT
 
 # Keras' probabilities of four pictures, and those of a format; whether each of the three gates lets them pass.
@@ -60,3 +67,55 @@ def test_differences_that_depend_on_the_machine_are_not_reported():
 
 def test_a_network_from_scratch_has_the_exact_gate():
     assert parity.gate("onnx", "mini_vggnet") == EXACT
+
+
+@pytest.mark.usefixtures("tensorflow")
+class TestHalves:
+    """Of files with the same backbone, or another, and a cache that is empty at first."""
+
+    @pytest.fixture
+    def given(self, exported, tmp_path, monkeypatch):
+        """A function that writes a model in a format, and compares its file's probabilities with the model's own.
+
+        It also records what went through a backbone.
+        """
+        monkeypatch.chdir(exported.folder)
+        monkeypatch.setattr(paths, "home", lambda: tmp_path)
+        rows = read_csv(Path("reports/predictions.csv"))[:7]
+
+        def compare(model, name):
+            path = Conversion(model.whole(), list(model.spec.classes)).write(FORMATS[name], tmp_path)
+            halves = FORMATS[name].halves(path)
+
+            def counted(pixels):
+                compare.passes += 1
+                return halves.features(pixels)
+
+            result = parity.in_halves(dataclasses.replace(halves, features=counted), rows, name)
+            expected = [model.whole()(decode(Path(row["path"]))[None])[0] for row in rows]
+            assert np.abs(result - np.stack(expected)).max() < parity.TOLERANCE
+            return result
+
+        compare.passes = 0
+        return compare
+
+    @pytest.mark.parametrize("name", [name for name in FORMATS if FORMATS[name].halves])
+    def test_another_head_needs_no_pass_and_no_conversion_of_the_backbone(self, exported, given, name, monkeypatch):
+        conversions = []
+        convert = onnx.converted
+        monkeypatch.setattr(onnx, "converted", lambda *arguments: conversions.append(1) or convert(*arguments))
+        spec = exported.model.spec
+        other = dataclasses.replace(exported.model, spec=spec.model_copy(update={"temperature": 2 * spec.temperature}))
+        first, second = (given(model, name) for model in (exported.model, other))
+        assert np.abs(first - second).max() > 0.01
+        assert given.passes == len(first)
+        assert len(conversions) == (3 if name == "onnx" else 0)  # a backbone and two heads
+
+    @pytest.mark.parametrize("name", [name for name in FORMATS if FORMATS[name].halves])
+    def test_another_backbone_computes_features_of_its_own(self, exported, given, name):
+        other = dataclasses.replace(exported.model)  # loads the backbone again
+        kernel = other.backbone.layers[1].weights[0]
+        kernel.assign(1.5 * kernel)
+        first, second = (given(model, name) for model in (exported.model, other))
+        assert np.abs(first - second).max() > 0.01
+        assert given.passes == 2 * len(first)

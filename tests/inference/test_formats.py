@@ -163,6 +163,8 @@ def test_every_format_agrees_with_keras(some, tmp_path, name):
         exported = formats.load(conversion.write(FORMATS[kind], tmp_path), trust=kind == "saved_model")
         assert [path.name for path in tmp_path.iterdir() if path.name == FORMATS[kind].file], kind
         assert exported.classes == classes, kind
+        load_halves = FORMATS[kind].halves
+        halves = load_halves(tmp_path / FORMATS[kind].file) if load_halves else None
         for pixels, expected in zip(inputs, outputs, strict=True):
             given = exported.probabilities(pixels)
             assert given.shape == expected.shape == (len(pixels), len(classes)), kind
@@ -170,6 +172,8 @@ def test_every_format_agrees_with_keras(some, tmp_path, name):
             assert np.abs(given.sum(axis=1) - 1).max() < 1e-5, kind
             if FORMATS[kind].gate == EXACT and len(pixels) < len(some[0]):
                 assert np.abs(given - expected).max() < 1e-4, kind
+            if halves:
+                assert np.abs(halves.probabilities(halves.features(pixels)) - given).max() < 1e-4, kind
         same = given.argmax(axis=1) == expected.argmax(axis=1)  # the last batch: all pictures
         assert same.mean() >= (1 if FORMATS[kind].gate == EXACT else 0.7), kind
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import keras
 
 PIXELS, PROBABILITIES = "pixels", "probabilities"  # the input and the output of every format
+HEAD = "head"  # what names of operations above the features begin with, in TensorFlow's graphs
 CLASSES = "classes.json"  # the class names, in formats that hold files
 # The argument of commands that load exports.
 TRUST = {"action": "store_true", "help": "open a model that could run any program on this machine"}
@@ -45,6 +46,21 @@ class Exported:
     probabilities: Callable[[np.ndarray], np.ndarray]
 
 
+@dataclass(frozen=True)
+class Halves:
+    """A loaded model in two halves, of the very operations and weights in its file.
+
+    Attributes:
+        backbone_sha256: of the first half.
+        features: uint8 RGB pixels (batch, height, width, 3) of any size to float32 features (batch, …).
+        probabilities: features to float32 probabilities (batch, classes).
+    """
+
+    backbone_sha256: str
+    features: Callable[[np.ndarray], np.ndarray]
+    probabilities: Callable[[np.ndarray], np.ndarray]
+
+
 class Conversion(Protocol):
     """A model to be written, and what several formats are made from (see darkroom/export/conversion.py)."""
 
@@ -55,12 +71,15 @@ class Conversion(Protocol):
         """The Keras model from pixels to probabilities."""
 
     @property
-    def graph(self) -> Any:
-        """The model as a TensorFlow GraphDef with its weights as constants."""
+    def halves(self) -> tuple[Any, Any]:
+        """TensorFlow GraphDefs with weights as constants: from pixels to features, and on to probabilities."""
 
     @property
     def function(self) -> Any:
-        """`graph` as a TensorFlow function: pixels to a dictionary with the probabilities."""
+        """Both as one TensorFlow function: pixels to a dictionary with the probabilities."""
+
+    def recall(self, kind: str, graph: Any, convert: Callable[[Any], bytes]) -> bytes:
+        """What `convert` makes of a graph, from the cache if that graph was converted before."""
 
 
 class Gate(NamedTuple):
@@ -91,6 +110,7 @@ class Format:
         preference: its place when a folder holds several exports; those that load faster come first.
         marker: for a format that is a folder, a file by which it is recognised; others are recognised by their suffix.
         gate: how closely it must agree with Keras.
+        halves: loads an export in two halves, or None if that is not possible.
         unlimited: whether it can hold more than 2 GiB of weights.
         danger: what opening an export of somebody else might do, or None if it is only data.
     """
@@ -104,6 +124,7 @@ class Format:
     preference: int
     marker: str = ""
     gate: Gate = EXACT
+    halves: Callable[[Path], Halves] | None = None
     unlimited: bool = False
     danger: Callable[[Path], str | None] = lambda _: None
 

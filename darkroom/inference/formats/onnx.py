@@ -1,13 +1,15 @@
 """ONNX, which many runtimes read."""
 
+import hashlib
 import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from darkroom.core.errors import is_of_the_machine
+from darkroom.core.model_spec import JOINT
 from darkroom.core.parallel import cores
-from darkroom.inference.formats.base import PIXELS, PROBABILITIES, Conversion, Exported, Format, register
+from darkroom.inference.formats.base import PIXELS, PROBABILITIES, Conversion, Exported, Format, Halves, register
 
 if TYPE_CHECKING:
     import onnx
@@ -18,6 +20,12 @@ METADATA = "classes"  # the class names as JSON
 
 def load(path: Path) -> Exported:
     """Load an .onnx file; this needs no TensorFlow."""
+    session = _session(path)
+    classes = json.loads(session.get_modelmeta().custom_metadata_map[METADATA])
+    return Exported(classes, lambda pixels: session.run([PROBABILITIES], {PIXELS: pixels})[0])
+
+
+def _session(model: Path | bytes) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -25,17 +33,40 @@ def load(path: Path) -> Exported:
     options.use_deterministic_compute = True
     options.enable_mem_pattern = False  # it would keep a memory plan for every picture size
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    classes = json.loads(session.get_modelmeta().custom_metadata_map[METADATA])
-    return Exported(classes, lambda pixels: session.run([PROBABILITIES], {PIXELS: pixels})[0])
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def halves(path: Path) -> Halves:
+    """Load an .onnx file in two halves."""
+    import onnx
+
+    extractor = onnx.utils.Extractor(onnx.load(path))
+    parts = [([PIXELS], [JOINT]), ([JOINT], [PROBABILITIES])]
+    backbone, head = (extractor.extract_model(*ends).SerializeToString(deterministic=True) for ends in parts)
+    first, second = _session(backbone), _session(head)
+    return Halves(
+        hashlib.sha256(backbone).hexdigest(),
+        lambda pixels: first.run([JOINT], {PIXELS: pixels})[0],
+        lambda features: second.run([PROBABILITIES], {JOINT: features})[0],
+    )
 
 
 def write(conversion: Conversion, target: Path) -> None:
     """Write an .onnx file with the class names as metadata and named dynamic axes."""
     import onnx
 
-    model = ordered(converted(without_erfc(conversion.graph)), {f"{name}:0": name for name in (PIXELS, PROBABILITIES)})
-    for value, axes in ((model.graph.input[0], ("batch", "height", "width")), (model.graph.output[0], ("batch",))):
+    backbone, head = conversion.halves
+    first = onnx.ModelProto.FromString(
+        conversion.recall("onnx", backbone, lambda graph: converted(graph, PIXELS, JOINT).SerializeToString())
+    )
+    second = converted(head, JOINT, PROBABILITIES)
+    joined = onnx.compose.merge_models(first, second, [(f"{JOINT}:0", f"{JOINT}:0")], prefix2="head/")
+    model = ordered(joined, {f"{PIXELS}:0": PIXELS, f"{JOINT}:0": JOINT, f"head/{PROBABILITIES}:0": PROBABILITIES})
+    features = model.graph.value_info.add()  # declared, so that the model can be cut there
+    features.CopyFrom(second.graph.input[0])
+    features.name = JOINT
+    for value in (model.graph.input[0], features, model.graph.output[0]):
+        axes = ("batch", "height", "width") if value.name == PIXELS else ("batch",)
         for size, axis in zip(value.type.tensor_type.shape.dim, axes, strict=False):
             size.dim_param = axis
     onnx.helper.set_model_props(model, {METADATA: json.dumps(conversion.classes, ensure_ascii=False)})
@@ -43,21 +74,21 @@ def write(conversion: Conversion, target: Path) -> None:
     onnx.save(model, target)
 
 
-def converted(graph: Any) -> "onnx.ModelProto":
-    """A TensorFlow graph as tf2onnx converts it.
+def converted(graph: Any, argument: str, output: str) -> "onnx.ModelProto":
+    """A TensorFlow graph with these ends as tf2onnx converts it.
 
     By default it copies the graph with all weights before each of its optimizers, to go back to if that one fails,
     which takes most of the time. So the copies are made only if one does fail.
     """
     try:
-        return _converted(graph, catch_errors=False)
+        return _converted(without_erfc(graph), argument, output, catch_errors=False)
     except Exception as error:
         if is_of_the_machine(error):
             raise
-        return _converted(graph, catch_errors=True)
+        return _converted(without_erfc(graph), argument, output, catch_errors=True)
 
 
-def _converted(graph: Any, catch_errors: bool) -> "onnx.ModelProto":
+def _converted(graph: Any, argument: str, output: str, catch_errors: bool) -> "onnx.ModelProto":
     import tf2onnx
 
     variable = tf2onnx.constants.ENV_TF2ONNX_CATCH_ERRORS  # they are not caught if it has any value
@@ -66,7 +97,7 @@ def _converted(graph: Any, catch_errors: bool) -> "onnx.ModelProto":
     else:
         os.environ[variable] = "FALSE"
     model, _ = tf2onnx.convert.from_graph_def(
-        graph, input_names=[f"{PIXELS}:0"], output_names=[f"{PROBABILITIES}:0"], opset=OPSET
+        graph, input_names=[f"{argument}:0"], output_names=[f"{output}:0"], opset=OPSET
     )
     return model
 
@@ -99,7 +130,7 @@ def ordered(model: "onnx.ModelProto", names: dict[str, str]) -> "onnx.ModelProto
 
     Args:
         model: has one output and no subgraphs within nodes, like all feed-forward networks.
-        names: new names of input and output by their old ones.
+        names: new names of tensors by their old ones.
     """
     import onnx
 
@@ -135,4 +166,4 @@ def ordered(model: "onnx.ModelProto", names: dict[str, str]) -> "onnx.ModelProto
     return onnx.helper.make_model(sorted_graph, opset_imports=model.opset_import, ir_version=model.ir_version)
 
 
-register(Format("onnx", "model.onnx", load, write, packages=("onnxruntime",), order=3, preference=1))
+register(Format("onnx", "model.onnx", load, write, packages=("onnxruntime",), order=3, preference=1, halves=halves))

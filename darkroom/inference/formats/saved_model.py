@@ -1,20 +1,25 @@
 """TensorFlow's SavedModel, which needs TensorFlow but none of Darkroom's code."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from darkroom.core import runtime
 from darkroom.core.files import write_json
+from darkroom.core.model_spec import JOINT
 from darkroom.inference.formats.base import (
     CLASSES,
+    HEAD,
     PIXELS,
     PROBABILITIES,
     Conversion,
     Exported,
     Format,
+    Halves,
     register,
 )
+from darkroom.inference.frozen_graph import numbered
 
 GRAPH = "saved_model.pb"
 EXTRA = "assets.extra"  # TensorFlow's folder for files of other programs
@@ -28,6 +33,27 @@ def load(path: Path) -> Exported:
     classes = json.loads((path / EXTRA / CLASSES).read_text(encoding="utf-8"))
     model = tf.saved_model.load(str(path))
     return Exported(classes, lambda pixels: model(tf.constant(pixels)).numpy())
+
+
+def halves(path: Path) -> Halves:
+    """Load the graph in a SavedModel in two halves."""
+    import tensorflow as tf
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+    from tensorflow.python.framework.function_def_to_graph import function_def_to_graph_def
+
+    (meta_graph,) = SavedModel.FromString((path / GRAPH).read_bytes()).meta_graphs
+    functions = meta_graph.graph_def.library.function
+    whole = next(function for function in functions if any(node.name == JOINT for node in function.node_def))
+    graph, _ = function_def_to_graph_def(whole)
+    backbone = numbered(tf.compat.v1.graph_util.extract_sub_graph(graph, [JOINT]), (PIXELS, JOINT))
+    imported = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), [])
+    first = imported.prune(f"{PIXELS}:0", f"{JOINT}:0")
+    second = imported.prune(f"{JOINT}:0", f"{HEAD}/{PROBABILITIES}:0")
+    return Halves(
+        hashlib.sha256(backbone.SerializeToString(deterministic=True)).hexdigest(),
+        lambda pixels: first(tf.constant(pixels)).numpy(),
+        lambda features: second(tf.constant(features)).numpy(),
+    )
 
 
 def danger(_: Path) -> str:
@@ -77,6 +103,7 @@ register(
         order=2,
         preference=3,
         marker=GRAPH,
+        halves=halves,
         danger=danger,
     )
 )

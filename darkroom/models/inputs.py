@@ -113,7 +113,8 @@ class Pictures(Inputs):
         from darkroom.backbones.keras_apps import Resize
 
         resize = Resize(self.size)
-        decoded = (decode(Path(path)) for path in np.array(self.paths)[selection])
+        numbers = np.arange(len(self))[selection]  # an array of all paths would take longer than a batch of pictures
+        decoded = (decode(Path(self.paths[number])) for number in numbers)
         return np.stack(
             [
                 # Interpolation onto the same grid would change nothing.

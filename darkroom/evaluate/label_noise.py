@@ -67,7 +67,10 @@ def find_issues(model: Classifier, seed: int) -> list[LabelIssue]:
     if not len(used):
         return []
     present, numbers = np.unique(labels[used], return_inverse=True)
-    probabilities = out_of_sample(reduced(inputs, originals, seed)[used], numbers, folds[used])
+    features = reduced(inputs, originals, seed)
+    if len(used) < len(features):
+        features = features[used]
+    probabilities = out_of_sample(features, numbers, folds[used])
     names = np.array(model.spec.classes)[present]
     suspect = find_label_issues(numbers, probabilities, filter_by="both", n_jobs=1)
     suggested, quality = probabilities.argmax(axis=1), get_label_quality_scores(numbers, probabilities).round(4)
@@ -105,7 +108,12 @@ def reduced(
         for start in range(0, len(rows), size)
     ]
     prepared = (_prepared(each.rows(rows)) for each, rows in progress(chunks, len(chunks), "features", "chunks"))
-    return np.concatenate([pca.transform(rows) if pca else rows for rows in prepared])
+    result = np.empty((sum(map(len, chosen)), pca.n_components_ if pca else width), np.float32)
+    start = 0
+    for part in prepared:
+        result[start : start + len(part)] = pca.transform(part) if pca else part
+        start += len(part)
+    return result
 
 
 def assign_folds(labels: np.ndarray, groups: Sequence[str], seed: int) -> np.ndarray:
@@ -131,18 +139,28 @@ def assign_folds(labels: np.ndarray, groups: Sequence[str], seed: int) -> np.nda
 
 
 def out_of_sample(features: np.ndarray, labels: np.ndarray, folds: np.ndarray, c: float = C) -> np.ndarray:
-    """Probabilities (rows, classes) by logistic regression, of each row by the one fitted on all other folds."""
+    """Probabilities (rows, classes) by logistic regression, of each row by the one fitted on all other folds.
+
+    The features are copied for one fold at a time only: there may be hundreds of thousands of rows.
+    """
     from sklearn.linear_model import LogisticRegression
 
-    scaled = features - features.mean(axis=0)
-    spread = max(float(scaled.std()), 1e-12)
-    scaled /= spread  # unit variance, so that the solver needs few steps
+    mean = features.mean(axis=0, dtype=np.float64)
+    square = np.einsum("ij,ij->", features, features, dtype=np.float64) / features.size  # numpy's `var` copies them
+    spread = max(float(square - (mean**2).mean()), 0.0) ** 0.5 or 1e-12
+
+    def scaled(chosen: np.ndarray) -> np.ndarray:
+        rows = features[chosen]
+        rows -= mean
+        rows /= spread  # unit variance, so that the solver needs few steps
+        return rows
+
     result = np.empty((len(labels), labels.max() + 1))
     numbers = np.unique(folds)
     for fold in progress(numbers, len(numbers), "looking for wrong labels", "folds"):
         regression = LogisticRegression(C=c * spread**2, tol=0.01, max_iter=300)
-        regression.fit(scaled[folds != fold], labels[folds != fold])
-        result[folds == fold] = regression.predict_proba(scaled[folds == fold])
+        regression.fit(scaled(folds != fold), labels[folds != fold])
+        result[folds == fold] = regression.predict_proba(scaled(folds == fold))
     return result
 
 

@@ -1,6 +1,7 @@
 """Wrong labels among real pictures are found, by predictions that saw neither the picture nor its near-duplicates."""
 
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -139,3 +140,15 @@ def test_small_classes_mean_fewer_folds_and_single_pictures_are_left_out():
     assert set(folds[:13]) == {0, 1, 2}
     assert folds[13] == -1
     assert sorted(folds[10:13]) == [0, 1, 2]
+
+
+def test_many_features_are_not_copied_several_times():
+    generator = np.random.default_rng(0)
+    labels, folds = generator.integers(0, 3, 20_000), np.arange(20_000) % 5
+    features = generator.random((20_000, 64), np.float32)
+    out_of_sample(features[:100], labels[:100], folds[:100])  # imports
+    tracemalloc.start()
+    out_of_sample(features, labels, folds)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.3 * features.nbytes

@@ -1,6 +1,6 @@
 """The forward pass of a frozen backbone over picture files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ from darkroom.images.decode import decode
 BATCH = 32  # one fixed shape for every forward pass, so that a picture's features do not depend on its neighbours
 
 
-def features(model: Any, paths: list[Path], size: tuple[int, int], precision: str) -> Iterator[dict[str, np.ndarray]]:
+def features(
+    model: Any, paths: Sequence[str | Path], size: tuple[int, int], precision: str
+) -> Iterator[dict[str, np.ndarray]]:
     """Yield the features of pictures batch by batch: layer name to an array (batch, n).
 
     Features of a reduced-precision pass are float16, which can represent bfloat16 values of this magnitude.

@@ -9,7 +9,7 @@ both counts are reported. The settings were chosen with `python -m benchmarks.la
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -18,16 +18,20 @@ from darkroom.core.files import read_csv
 from darkroom.core.paths import FEATURES, GROUPS, SPLIT
 from darkroom.core.seeds import derive, stream
 from darkroom.core.terminal import progress
-from darkroom.images.folders import PARTS, listed
+from darkroom.images.folders import PARTS, Picture, listed
 from darkroom.models.classifier import Classifier
-from darkroom.models.inputs import Features, Held, Inputs, Pictures
+from darkroom.models.inputs import Features, Inputs, Pictures
+
+if TYPE_CHECKING:
+    import keras
 
 FOLDS = 5
 WIDEST = 512  # features; more are reduced to …
 COMPONENTS = 256  # … so many principal components
 SAMPLE = 2000  # rows that the components are fitted on
 C = 3.0  # of the regression, on rows of length 1: with less it underfits, with more it memorises wrong labels
-VALUES = 2**25  # features in memory at a time
+VALUES = 2**25  # features of the sample, at most
+CHUNK = 2**21  # features that are prepared at a time, which takes several copies of them
 
 
 class LabelIssue(NamedTuple):
@@ -94,11 +98,11 @@ def reduced(
 
     first, rows = inputs[0], chosen[0]
     width = first.rows(rows[:1]).shape[1]
-    size = max(1, VALUES // width)
+    size = max(1, CHUNK // width)
     pca = None
     if width > WIDEST:
         generator = stream(seed, "label noise", "sample")
-        sample = np.sort(generator.permutation(rows)[: min(SAMPLE, size)])
+        sample = np.sort(generator.permutation(rows)[: min(SAMPLE, max(1, VALUES // width))])
         random_state = derive(seed, "label noise", "components")
         pca = PCA(min(components, len(sample)), svd_solver="randomized", random_state=random_state)
         pca.fit(_prepared(first.rows(sample)))
@@ -176,10 +180,25 @@ def _inputs(model: Classifier, part: str) -> Inputs:
         return Features(FEATURES, part, backbone.layers)
     import keras
 
-    from darkroom.models import forward
+    hidden = keras.Model(model.head.input, model.head.layers[-1].input)
+    pictures = [picture for picture in listed(part) if picture.path.is_relative_to(SPLIT)]
+    return _Hidden(hidden, Pictures(pictures, backbone.size))
 
-    pictures = Pictures([picture for picture in listed(part) if picture.path.is_relative_to(SPLIT)], backbone.size)
-    return Held(forward.run(keras.Model(model.head.input, model.head.layers[-1].input), pictures), pictures)
+
+class _Hidden(Inputs):
+    """The output of a hidden layer, computed on demand: that of all pictures may be larger than the pictures."""
+
+    def __init__(self, layer: "keras.Model", pictures: Pictures) -> None:
+        super().__init__(pictures.paths, pictures.labels)
+        self._layer, self._size = layer, pictures.size
+
+    def rows(self, selection: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Features (rows, n)."""
+        from darkroom.models import forward
+
+        numbers = np.arange(len(self))[selection]
+        chosen = [Picture(Path(self.paths[number]), self.labels[number]) for number in numbers]
+        return forward.run(self._layer, Pictures(chosen, self._size))
 
 
 def _groups(pictures: Sequence[tuple[str, str]]) -> list[str]:

@@ -77,7 +77,7 @@ def extract(params: Params, seed: int, folder: Path) -> tuple[BackboneSpec, dict
     )
     policies = {part: choice.policy if part == "train" else EXACT for part in PARTS}
     caches = {policy: FeatureCache(cache_key(spec, policy)) for policy in dict.fromkeys(policies.values())}
-    rows = {part: [(sha256(path), path, label) for path, label in listed(part)] for part in PARTS}
+    rows = {part: [(sha256(path), str(path), label) for path, label in listed(part)] for part in PARTS}
     missing = {
         policy: cache.missing([digest for part in PARTS if policies[part] == policy for digest, *_ in rows[part]])
         for policy, cache in caches.items()

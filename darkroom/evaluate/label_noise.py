@@ -9,7 +9,7 @@ both counts are reported. The settings were chosen with `python -m benchmarks.la
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -18,16 +18,20 @@ from darkroom.core.files import read_csv
 from darkroom.core.paths import FEATURES, GROUPS, SPLIT
 from darkroom.core.seeds import derive, stream
 from darkroom.core.terminal import progress
-from darkroom.images.folders import PARTS, listed
+from darkroom.images.folders import PARTS, Picture, listed
 from darkroom.models.classifier import Classifier
-from darkroom.models.inputs import Features, Held, Inputs, Pictures
+from darkroom.models.inputs import Features, Inputs, Pictures
+
+if TYPE_CHECKING:
+    import keras
 
 FOLDS = 5
 WIDEST = 512  # features; more are reduced to …
 COMPONENTS = 256  # … so many principal components
 SAMPLE = 2000  # rows that the components are fitted on
 C = 3.0  # of the regression, on rows of length 1: with less it underfits, with more it memorises wrong labels
-VALUES = 2**25  # features in memory at a time
+VALUES = 2**25  # features of the sample, at most
+CHUNK = 2**21  # features that are prepared at a time, which takes several copies of them
 
 
 class LabelIssue(NamedTuple):
@@ -67,7 +71,10 @@ def find_issues(model: Classifier, seed: int) -> list[LabelIssue]:
     if not len(used):
         return []
     present, numbers = np.unique(labels[used], return_inverse=True)
-    probabilities = out_of_sample(reduced(inputs, originals, seed)[used], numbers, folds[used])
+    features = reduced(inputs, originals, seed)
+    if len(used) < len(features):
+        features = features[used]
+    probabilities = out_of_sample(features, numbers, folds[used])
     names = np.array(model.spec.classes)[present]
     suspect = find_label_issues(numbers, probabilities, filter_by="both", n_jobs=1)
     suggested, quality = probabilities.argmax(axis=1), get_label_quality_scores(numbers, probabilities).round(4)
@@ -91,11 +98,11 @@ def reduced(
 
     first, rows = inputs[0], chosen[0]
     width = first.rows(rows[:1]).shape[1]
-    size = max(1, VALUES // width)
+    size = max(1, CHUNK // width)
     pca = None
     if width > WIDEST:
         generator = stream(seed, "label noise", "sample")
-        sample = np.sort(generator.permutation(rows)[: min(SAMPLE, size)])
+        sample = np.sort(generator.permutation(rows)[: min(SAMPLE, max(1, VALUES // width))])
         random_state = derive(seed, "label noise", "components")
         pca = PCA(min(components, len(sample)), svd_solver="randomized", random_state=random_state)
         pca.fit(_prepared(first.rows(sample)))
@@ -105,7 +112,12 @@ def reduced(
         for start in range(0, len(rows), size)
     ]
     prepared = (_prepared(each.rows(rows)) for each, rows in progress(chunks, len(chunks), "features", "chunks"))
-    return np.concatenate([pca.transform(rows) if pca else rows for rows in prepared])
+    result = np.empty((sum(map(len, chosen)), pca.n_components_ if pca else width), np.float32)
+    start = 0
+    for part in prepared:
+        result[start : start + len(part)] = pca.transform(part) if pca else part
+        start += len(part)
+    return result
 
 
 def assign_folds(labels: np.ndarray, groups: Sequence[str], seed: int) -> np.ndarray:
@@ -131,18 +143,28 @@ def assign_folds(labels: np.ndarray, groups: Sequence[str], seed: int) -> np.nda
 
 
 def out_of_sample(features: np.ndarray, labels: np.ndarray, folds: np.ndarray, c: float = C) -> np.ndarray:
-    """Probabilities (rows, classes) by logistic regression, of each row by the one fitted on all other folds."""
+    """Probabilities (rows, classes) by logistic regression, of each row by the one fitted on all other folds.
+
+    The features are copied for one fold at a time only: there may be hundreds of thousands of rows.
+    """
     from sklearn.linear_model import LogisticRegression
 
-    scaled = features - features.mean(axis=0)
-    spread = max(float(scaled.std()), 1e-12)
-    scaled /= spread  # unit variance, so that the solver needs few steps
+    mean = features.mean(axis=0, dtype=np.float64)
+    square = np.einsum("ij,ij->", features, features, dtype=np.float64) / features.size  # numpy's `var` copies them
+    spread = max(float(square - (mean**2).mean()), 0.0) ** 0.5 or 1e-12
+
+    def scaled(chosen: np.ndarray) -> np.ndarray:
+        rows = features[chosen]
+        rows -= mean
+        rows /= spread  # unit variance, so that the solver needs few steps
+        return rows
+
     result = np.empty((len(labels), labels.max() + 1))
     numbers = np.unique(folds)
     for fold in progress(numbers, len(numbers), "looking for wrong labels", "folds"):
         regression = LogisticRegression(C=c * spread**2, tol=0.01, max_iter=300)
-        regression.fit(scaled[folds != fold], labels[folds != fold])
-        result[folds == fold] = regression.predict_proba(scaled[folds == fold])
+        regression.fit(scaled(folds != fold), labels[folds != fold])
+        result[folds == fold] = regression.predict_proba(scaled(folds == fold))
     return result
 
 
@@ -158,10 +180,25 @@ def _inputs(model: Classifier, part: str) -> Inputs:
         return Features(FEATURES, part, backbone.layers)
     import keras
 
-    from darkroom.models import forward
+    hidden = keras.Model(model.head.input, model.head.layers[-1].input)
+    pictures = [picture for picture in listed(part) if picture.path.is_relative_to(SPLIT)]
+    return _Hidden(hidden, Pictures(pictures, backbone.size))
 
-    pictures = Pictures([picture for picture in listed(part) if picture.path.is_relative_to(SPLIT)], backbone.size)
-    return Held(forward.run(keras.Model(model.head.input, model.head.layers[-1].input), pictures), pictures)
+
+class _Hidden(Inputs):
+    """The output of a hidden layer, computed on demand: that of all pictures may be larger than the pictures."""
+
+    def __init__(self, layer: "keras.Model", pictures: Pictures) -> None:
+        super().__init__(pictures.paths, pictures.labels)
+        self._layer, self._size = layer, pictures.size
+
+    def rows(self, selection: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Features (rows, n)."""
+        from darkroom.models import forward
+
+        numbers = np.arange(len(self))[selection]
+        chosen = [Picture(Path(self.paths[number]), self.labels[number]) for number in numbers]
+        return forward.run(self._layer, Pictures(chosen, self._size))
 
 
 def _groups(pictures: Sequence[tuple[str, str]]) -> list[str]:

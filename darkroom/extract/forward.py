@@ -1,6 +1,6 @@
 """The forward pass of a frozen backbone over picture files."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ BATCH = 32  # one fixed shape for every forward pass, so that a picture's featur
 LARGEST = 1024  # pictures in a batch on a GPU
 
 
-def features(model: Any, paths: list[Path], size: tuple[int, int], precision: str) -> Iterator[dict[str, np.ndarray]]:
+def features(
+    model: Any, paths: Sequence[str | Path], size: tuple[int, int], precision: str
+) -> Iterator[dict[str, np.ndarray]]:
     """Yield the features of pictures, `BATCH` at a time: layer name to an array (batch, n).
 
     Features of a reduced-precision pass are float16, which can represent bfloat16 values of this magnitude.

@@ -14,15 +14,17 @@ import numpy as np
 import psutil
 
 from darkroom.core import outputs
+from darkroom.core.errors import free_space
 from darkroom.core.files import read_csv
 from darkroom.core.hashing import sha256
 from darkroom.core.parallel import cores
-from darkroom.core.paths import SPLIT
+from darkroom.core.paths import SPLIT, cache
 from darkroom.core.terminal import progress
 from darkroom.images.decode import decode
 from darkroom.images.folders import Picture, listed
+from darkroom.models.row_file import RowFile
 
-SHARE_OF_MEMORY = 0.4  # of the free memory, for the pixels of one split
+SHARE_OF_MEMORY = 0.4  # of the free memory, and of the free disk, for the pixels of one split
 CHUNK = 64  # pictures that a thread decodes at a time
 
 
@@ -94,12 +96,12 @@ class Held(Inputs):
 
 
 class Pictures(Inputs):
-    """Pixels of pictures, decoded and resized on demand, or once if they fit into memory (see `hold`)."""
+    """Pixels of pictures, decoded and resized on demand, or once if there is room (see `hold`)."""
 
     def __init__(self, pictures: Sequence[Picture], size: tuple[int, int]) -> None:
         super().__init__([str(picture.path) for picture in pictures], [picture.label for picture in pictures])
         self.size = size
-        self._held: np.ndarray | None = None
+        self._held: RowFile | None = None
 
     @cached_property
     def digests(self) -> list[str]:
@@ -113,7 +115,8 @@ class Pictures(Inputs):
         from darkroom.backbones.keras_apps import Resize
 
         resize = Resize(self.size)
-        decoded = (decode(Path(path)) for path in np.array(self.paths)[selection])
+        numbers = np.arange(len(self))[selection]  # an array of all paths would take longer than a batch of pictures
+        decoded = (decode(Path(self.paths[number])) for number in numbers)
         return np.stack(
             [
                 # Interpolation onto the same grid would change nothing.
@@ -123,11 +126,15 @@ class Pictures(Inputs):
         )
 
     def hold(self) -> "Pictures":
-        """Decode all pictures now if they fit into a share of the free memory; no value depends on it."""
-        shape = (len(self), *self.size, 3)
-        if 4 * math.prod(shape) > SHARE_OF_MEMORY * psutil.virtual_memory().available:
+        """Decode all pictures now if they fit into a share of the free memory, and on the disk; no value depends on it.
+
+        The pixels lie in a file that the system keeps in memory, so that the process needs no more for more pictures.
+        """
+        shape = (*self.size, 3)
+        needed = 4 * len(self) * math.prod(shape)
+        if needed > SHARE_OF_MEMORY * min(psutil.virtual_memory().available, free_space(cache())):
             return self
-        held = np.empty(shape, np.float32)
+        held = RowFile(cache(), len(self), shape)
         slices = [slice(start, start + CHUNK) for start in range(0, len(self), CHUNK)]
         with ThreadPoolExecutor(cores()) as pool:
             chunks = progress(pool.map(self.rows, slices), len(self), "decoding", step=CHUNK)

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from darkroom.core import precision, sealed
 from darkroom.core.files import remove, remove_abandoned
+from darkroom.core.folders import files_below
 from darkroom.core.hashing import code_digest, sha256
 from darkroom.core.parallel import cores
 from darkroom.core.paths import cache
@@ -35,17 +36,18 @@ def folder(settings: dict[str, Any], inputs: Iterable[Path]) -> Path:
         settings: everything else that changes the result.
         inputs: the files and folders that the training reads, by path and content.
     """
-    files = sorted(path for entry in inputs for path in (entry, *entry.rglob("*")) if path.is_file())
+    # Names, one digest at a time: there may be hundreds of thousands of pictures.
+    files = sorted(
+        str(path) for entry in inputs for path in (files_below(entry) if entry.is_dir() else (entry,)) if path.is_file()
+    )
     devices = [device.name for device in tf.config.list_logical_devices()]
     versions = [keras.__version__, tf.__version__, np.__version__, PIL.__version__]
     versions += [*devices, str(cores()), *sorted(precision.cpu_flags())]
-    content = [
-        settings,
-        versions,
-        *([path.as_posix(), sha256(path)] for path in files),
-        code_digest("train"),
-    ]
-    result = cache() / "training" / hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
+    content = [settings, versions, code_digest("train")]
+    key = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+    for name in files:
+        key.update(json.dumps([name, sha256(Path(name))]).encode())
+    result = cache() / "training" / key.hexdigest()[:24]
     result.mkdir(parents=True, exist_ok=True)
     return result
 

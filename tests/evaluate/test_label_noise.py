@@ -1,6 +1,7 @@
 """Wrong labels among real pictures are found, by predictions that saw neither the picture nor its near-duplicates."""
 
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from PIL import Image
 from darkroom.core.files import write_csv
 from darkroom.evaluate import label_noise
 from darkroom.evaluate.label_noise import assign_folds, find_issues, out_of_sample
-from darkroom.images.folders import PARTS
+from darkroom.images.folders import PARTS, Picture
 from darkroom.models.classifier import Classifier
+from darkroom.models.inputs import Held, Pictures
 from tests.helpers.pictures import write_splits
 from tests.helpers.training import extracted, model_spec, untrained
 
@@ -139,3 +141,27 @@ def test_small_classes_mean_fewer_folds_and_single_pictures_are_left_out():
     assert set(folds[:13]) == {0, 1, 2}
     assert folds[13] == -1
     assert sorted(folds[10:13]) == [0, 1, 2]
+
+
+def test_many_features_are_not_copied_several_times():
+    generator = np.random.default_rng(0)
+    labels, folds = generator.integers(0, 3, 20_000), np.arange(20_000) % 5
+    features = generator.random((20_000, 64), np.float32)
+    out_of_sample(features[:100], labels[:100], folds[:100])  # imports
+    tracemalloc.start()
+    out_of_sample(features, labels, folds)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.3 * features.nbytes
+
+
+def test_a_chunk_of_features_is_in_memory_at_a_time():
+    wide = np.broadcast_to(np.float32(1), (8192, 2048))  # 64 MB if all are read
+    held = Held(wide, Pictures([Picture(Path("1.png"), "Coat")] * len(wide), (1, 1)))
+    label_noise.reduced([held], [np.arange(100)], 1, components=2)  # imports
+    tracemalloc.start()
+    result = label_noise.reduced([held], [np.arange(len(wide))], 1, components=2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert result.shape == (8192, 2)
+    assert peak < 2 * wide.nbytes

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -19,6 +21,19 @@ def test_pictures_in_memory_are_those_on_disk(pictures, monkeypatch):
     assert (Pictures(some, (28, 28)).rows(slice(3, 4))[0] == decode(some[3].path)).all()
     monkeypatch.setattr(inputs, "SHARE_OF_MEMORY", 0)
     assert Pictures(some, (28, 28)).hold()._held is None
+
+
+def test_a_few_pictures_of_many_take_no_more_memory(pictures):
+    def peak(count):
+        many = Pictures([Picture(pictures[0], "Bag")] * count, (28, 28))
+        many.rows([0])  # imports
+        tracemalloc.start()
+        many.rows([0])
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    assert peak(100_000) < peak(1000) + 2**21
 
 
 def test_features_of_several_layers_are_side_by_side(tmp_path):

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -128,3 +129,14 @@ def test_a_checkpoint_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypat
     monkeypatch.setattr(Path, "replace", lambda partial, target: events.append("renamed"))
     sealed.write(tmp_path, "epoch-0001", {"model-0": np.zeros(3)})
     assert events == ["synced", "renamed"]
+
+
+def test_a_key_of_many_files_takes_little_memory(tmp_path):
+    for number in range(3000):
+        (tmp_path / f"{number}.png").write_text(str(number))
+    checkpoints.folder({}, [])  # imports
+    tracemalloc.start()
+    checkpoints.folder({}, [tmp_path])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3000 * 700

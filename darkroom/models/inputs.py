@@ -109,7 +109,7 @@ class Pictures(Inputs):
     def rows(self, selection: np.ndarray | slice = slice(None)) -> np.ndarray:
         """Pixels (rows, height, width, 3), 0 to 255."""
         if self._held is not None:
-            return self._held[selection]
+            return self._held[selection].astype(np.float32, copy=False)
         from darkroom.backbones.keras_apps import Resize
 
         resize = Resize(self.size)
@@ -127,11 +127,13 @@ class Pictures(Inputs):
         shape = (len(self), *self.size, 3)
         if 4 * math.prod(shape) > SHARE_OF_MEMORY * psutil.virtual_memory().available:
             return self
-        held = np.empty(shape, np.float32)
+        held = np.empty(shape, np.uint8)  # a quarter of the memory, where no picture is resized
         slices = [slice(start, start + CHUNK) for start in range(0, len(self), CHUNK)]
         with ThreadPoolExecutor(cores()) as pool:
             chunks = progress(pool.map(self.rows, slices), len(self), "decoding", step=CHUNK)
             for selection, rows in zip(slices, chunks, strict=True):
+                if held.dtype == np.uint8 and (rows % 1).any():
+                    held = held.astype(np.float32)
                 held[selection] = rows
         self._held = held
         return self

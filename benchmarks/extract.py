@@ -2,30 +2,25 @@
 
     python -m benchmarks.extract FOLDER [--size 224] [--count 192] [--rounds 3] [--json FILE]
 
-FOLDER has a folder of pictures for each class. Each round runs all ways in turn on the same pictures; the table has
-the median of the rounds in pictures per second, and its ratio to the engine in float32. The network is VGG16 up to
-`block5_pool`, averaged, with random weights. OpenVINO is measured if it is installed
-(`pip install -r benchmarks/requirements.txt`).
+FOLDER has a folder of pictures for each class. The table has pictures per second, and their ratio to the engine in
+float32. The network is VGG16 up to `block5_pool`, averaged, with random weights. OpenVINO and PyTorch are measured if
+they are installed (`pip install -r benchmarks/requirements.txt`).
 """
 
-import argparse
-import importlib.util
-import json
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
+from benchmarks import engines, rounds
+from benchmarks.rounds import Way
 from darkroom.backbones import keras_apps
 from darkroom.core import precision, runtime
-from darkroom.core.parallel import cores
+from darkroom.core.model_spec import JOINT
 from darkroom.export.conversion import Conversion
 from darkroom.extract.forward import BATCH, features
 from darkroom.images.folders import labelled
@@ -33,7 +28,6 @@ from darkroom.inference.formats import FORMATS
 
 NAME, LAYER = "VGG16", "block5_pool"
 POLICIES = (precision.EXACT, "mixed_bfloat16")
-Way = Callable[[], Any]
 
 
 def ways(folder: Path, paths: list[Path], side: int, scratch: Path) -> Iterator[tuple[str, Way]]:
@@ -50,12 +44,16 @@ def ways(folder: Path, paths: list[Path], side: int, scratch: Path) -> Iterator[
         yield f"Darkroom, {policy}", darkroom(model, paths, size, policy, scratch)
     yield "ImageDataGenerator and predict, as in tutorials", tutorial(folder, len(paths), size)
     pixels = keras.Input((None, None, 3), name="pixels")
-    whole = keras.Model(pixels, models[precision.EXACT](pixels)[LAYER])
+    features = keras.layers.Identity(name=JOINT)(models[precision.EXACT](pixels)[LAYER])
+    whole = keras.Model(pixels, keras.layers.Rescaling(1.0)(features))  # exports have a backbone and a head
     file = Conversion(whole, ["features"]).write(FORMATS["onnx"], scratch)
-    yield "ONNX Runtime alone, float32", onnx_runtime(file, ready, batches)
-    if importlib.util.find_spec("openvino"):
+    yield "ONNX Runtime alone, float32", engines.onnx_runtime(file, ready, batches)
+    if rounds.installed("openvino", "OpenVINO"):
         for kind in ("f32", "bf16"):
-            yield f"OpenVINO alone, {kind}", openvino(file, kind, ready, batches)
+            yield f"OpenVINO alone, {kind}", engines.openvino(file, kind, ready, batches)
+    if rounds.installed("torch", "PyTorch"):
+        for kind in ("float32", "bfloat16"):
+            yield f"PyTorch alone, {kind}", engines.pytorch(kind, ready, batches)
 
 
 def engine(model: keras.Model, ready: np.ndarray, batches: int) -> Way:
@@ -86,56 +84,22 @@ def tutorial(folder: Path, count: int, size: tuple[int, int]) -> Way:
     return run
 
 
-def onnx_runtime(file: Path, ready: np.ndarray, batches: int) -> Way:
-    """ONNX Runtime on ready tensors."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = cores()
-    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    return lambda: [session.run(None, {"pixels": ready}) for _ in range(batches)]
-
-
-def openvino(file: Path, kind: str, ready: np.ndarray, batches: int) -> Way:
-    """OpenVINO on ready tensors."""
-    from openvino import Core
-
-    core = Core()
-    settings = {"INFERENCE_PRECISION_HINT": kind, "PERFORMANCE_HINT": "THROUGHPUT"}
-    compiled = core.compile_model(core.read_model(file), "CPU", settings)
-    return lambda: [compiled([ready]) for _ in range(batches)]
-
-
 def main() -> None:
     """Print a row of a Markdown table for each way."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = rounds.parser(__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--count", type=int, default=192)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     runtime.prepare(42)
     paths = [picture.path for picture in labelled(arguments.folder)]
     paths = paths[: arguments.count // BATCH * BATCH]
-    rates: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         methods = dict(ways(arguments.folder, paths, arguments.size, Path(scratch)))
-        for way in methods.values():
-            way()  # TensorFlow traces
-        for _ in range(arguments.rounds):
-            for name, way in methods.items():
-                started = time.perf_counter()
-                way()
-                rates.setdefault(name, []).append(len(paths) / (time.perf_counter() - started))
-    medians = {name: statistics.median(values) for name, values in rates.items()}
-    first = next(iter(medians.values()))
+        figures = rounds.rates(rounds.measure(methods, arguments.rounds), len(paths))
     print(f"{len(paths)} pictures at {arguments.size}x{arguments.size}, median of {arguments.rounds} rounds\n")
-    print("| way | pictures/s | ratio |\n| --- | --- | --- |")
-    for name, value in medians.items():
-        print(f"| {name} | {value:.1f} | {value / first:.2f} |", flush=True)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rates))
+    rounds.table("way", "pictures/s", figures)
+    rounds.save(arguments.json, figures)
 
 
 if __name__ == "__main__":

@@ -1,68 +1,98 @@
-"""Training from scratch against plain Keras: seconds an epoch of `fashion_cnn`.
+"""Training a network from scratch: the tutorials' own code against stage `train`, on the same pictures.
 
-    python -m benchmarks.networks [PICTURES] [BATCH]
+    python -m benchmarks.networks [fashion_cnn | mini_vggnet] [--epochs 4] [--count N] [--rounds 3] [--json FILE]
 
-Plain is what Keras' guides show: Keras' own layers, and tf.data that scales, caches, shuffles and batches. Both train
-on the same pictures of data/split/train (by default 12,800 in batches of 64). Nothing is written.
+The pictures are those of data/split and data/augmented (`dvc repro augment`), or `--count` of the training pictures;
+the settings are those of the recipes fashion_cnn and animals_minivgg, which are the tutorials'. Each training is a
+process of its own, so that the peak of its memory is its own. An epoch lasts from the end of the one before to its own
+end, validation and checkpoint included; the first, in which TensorFlow traces and pictures are decoded, is not counted.
+Both ways decode the same files. By default Keras compiles the tutorials' networks with XLA; they are also measured
+without, as Darkroom trains. Nothing is written outside temporary folders.
 """
 
+import argparse
+import importlib
 import itertools
+import json
+import os
+import re
+import statistics
+import subprocess
 import sys
-import time
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
-from unittest import mock
 
-import keras
-import numpy as np
-import tensorflow as tf
+from benchmarks import rounds
 
-from darkroom.core import runtime
-from darkroom.images.folders import listed
-from darkroom.models import networks
-from darkroom.models.inputs import Pictures
-from darkroom.models.networks import fashion_cnn
-from darkroom.train.batches import Batches
-from darkroom.train.params import Descent
+RECIPES = {"fashion_cnn": "fashion_cnn", "mini_vggnet": "animals_minivgg"}
+WAYS = {
+    "the tutorial": ("tutorial", "auto"),
+    "the tutorial without XLA": ("tutorial", "no"),
+    "Darkroom, float32": ("stage", "float32"),
+    "Darkroom, precision auto": ("stage", "auto"),
+}
+
+
+def training(**job: Any) -> dict[str, Any]:
+    """Train once in a process of its own: seconds of the epochs, accuracy on validation, peak memory in MB."""
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [sys.executable, "-m", "benchmarks.networks", "--job", json.dumps({**job, "scratch": scratch})]
+        process = subprocess.run(command, capture_output=True, text=True, check=False)
+    if process.returncode:
+        raise SystemExit(f"{job} failed:\n{process.stderr[-2000:]}")
+    result: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
+    return result
+
+
+def train(module: str, scratch: str, **settings: Any) -> None:
+    """What that process does."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    way = importlib.import_module(f"benchmarks.networks_{module}")
+    ends, accuracy = way.train(scratch=Path(scratch), **settings)
+    # Not the maximum that `resource` gives: that counts what the parent held when it started this process.
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
+    seconds = [later - earlier for earlier, later in itertools.pairwise(ends)]
+    print(json.dumps({"seconds": seconds, "accuracy": accuracy, "peak": int(peak[1]) / 1024 if peak else 0}))
+
+
+def median(results: Sequence[dict[str, Any]], key: str) -> float:
+    """The median over all rounds; of seconds, over their epochs, too."""
+    values = [result[key] for result in results]
+    return float(statistics.median(itertools.chain(*values) if key == "seconds" else values))
 
 
 def main() -> None:
-    """Print a row of a Markdown table for each way; the ratio is to plain Keras."""
-    count, size = (int(text) for text in (sys.argv[1:] + ["12800", "64"][len(sys.argv) - 1 :])[:2])
-    runtime.prepare(42)
-    every = listed("train")
-    chosen = [every[row] for row in np.unique(np.linspace(0, len(every) - 1, count).astype(int))]
-    pictures = Pictures(chosen, (28, 28)).hold()
-    classes = sorted(set(pictures.labels))
-    descent = Descent(epochs=1, patience=None, batch_size=size, optimizer="adam", learning_rate=1e-4)
-    batches = Batches(pictures, classes, descent, seed=42)
-    settings = {"name": "fashion_cnn", "image_size": [28, 28], "color": "grey", "activation": None}
-    with mock.patch.object(fashion_cnn, "BatchNorm", keras.layers.BatchNormalization):
-        network = networks.build(settings, len(classes))
-    seconds = {"plain Keras": epoch(network, plain(pictures, classes, size), batches)}
-    for precision in ("float32", "mixed_bfloat16"):
-        seconds[precision] = epoch(networks.build(settings, len(classes), precision), batches.stream(0), batches)
-    print("| way | seconds an epoch | times as fast |\n| --- | --- | --- |")
-    for way, value in seconds.items():
-        print(f"| {way} | {value:.1f} | {seconds['plain Keras'] / value:.2f} |")
-
-
-def plain(pictures: Pictures, classes: list[str], size: int) -> Any:
-    """The usual pipeline."""
-    labels = np.eye(len(classes), dtype=np.float32)[pictures.numbers(classes)]
-    rows = tf.data.Dataset.from_tensor_slices((pictures.rows().astype(np.uint8), labels))
-    scaled = rows.map(lambda image, label: (tf.cast(image, tf.float32), label)).cache()
-    return scaled.shuffle(10_000).batch(size).repeat()
-
-
-def epoch(model: keras.Model, data: Any, batches: Batches) -> float:
-    """The faster of the second and the third epoch; in the first TensorFlow traces."""
-    model.compile(
-        "adam", keras.losses.CategoricalCrossentropy(from_logits=True), metrics=["accuracy"], jit_compile=False
-    )
-    marks: list[float] = []
-    note = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: marks.append(time.perf_counter()))
-    model.fit(data, steps_per_epoch=batches.in_a_pass, epochs=3, shuffle=False, verbose=0, callbacks=[note])
-    return min(later - earlier for earlier, later in itertools.pairwise(marks))
+    """Print a table for each network."""
+    parser = rounds.parser(__doc__)
+    parser.add_argument("network", nargs="?", choices=list(RECIPES))
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--count", type=int)
+    parser.add_argument("--job", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.job:
+        train(**json.loads(arguments.job))
+        return
+    if arguments.epochs < 2:
+        parser.error("--epochs must be at least 2, as the first is not counted")
+    everything: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for network in [arguments.network] if arguments.network else RECIPES:
+        results: dict[str, list[dict[str, Any]]] = {name: [] for name in WAYS}
+        for _ in range(arguments.rounds):
+            for name, (module, setting) in WAYS.items():
+                job = {"module": module, "setting": setting, "network": network}
+                results[name].append(training(**job, epochs=arguments.epochs, count=arguments.count))
+        rounds.header(network, "s an epoch", "times as fast", f"accuracy after {arguments.epochs}", "peak MB", "ratio")
+        keys = ("seconds", "accuracy", "peak")
+        base, *_, most = (median(results["the tutorial"], key) for key in keys)
+        for name in WAYS:
+            epoch, accuracy, peak = (median(results[name], key) for key in keys)
+            cells = (f"{epoch:.2f}", f"{base / epoch:.2f}", f"{accuracy:.4f}", f"{peak:,.0f}", f"{peak / most:.2f}")
+            rounds.row(name, *cells)
+        print()
+        everything[network] = results
+    rounds.save(arguments.json, everything)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,31 @@
-"""Throughput of `python -m darkroom predict` on a folder, compared with one call for each picture.
+"""Throughput of `python -m darkroom predict` on a folder, compared with ONNX Runtime alone and one call a picture.
 
-    python -m benchmarks.predict FOLDER [--exports exports] [--trust] [--count 1000] [--rounds 3]
+    python -m benchmarks.predict FOLDER [--exports exports] [--trust] [--count 1000] [--single 1000] [--rounds 3] [--json FILE]
 
-Every exported format is measured. Each round runs both methods on the same pictures, from files to probabilities, one
-after the other. The table has the median of the rounds, after a warm-up on the first pictures.
-"""
+Every exported format is measured, from files to probabilities; pictures repeat if FOLDER has fewer than --count. The
+baseline is ONNX Runtime alone with the exported model.onnx: batches of random pixels, in memory before the clock
+starts, in the size of the network's input (of the model in models/; or --size), so that the model scales nothing.
+One by one, only --single pictures are classified. The rates are per second, so all of them can be compared.
+"""  # noqa: E501
 
 import argparse
-import statistics
-import time
+import functools
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
+from benchmarks import engines, rounds
+from benchmarks.rounds import Figures, Way
 from darkroom.commands.predict import command as predict
-from darkroom.core.paths import EXPORTS
+from darkroom.core.model_spec import ModelSpec
+from darkroom.core.paths import EXPORTS, MODELS
 from darkroom.images.decode import decode
 from darkroom.inference import formats
 from darkroom.inference.formats import Exported
-from darkroom.inference.predictor import classify
+from darkroom.inference.predictor import BATCH, classify
+
+BASE = "ONNX Runtime alone on ready tensors"
 
 
 def one_by_one(exported: Exported, paths: list[Path]) -> None:
@@ -32,37 +39,48 @@ def batched(exported: Exported, paths: list[Path]) -> None:
     deque(classify(exported, paths), maxlen=0)
 
 
-def seconds(method: Callable[[Exported, list[Path]], None], exported: Exported, paths: list[Path]) -> float:
-    """Time one run of a method."""
-    started = time.perf_counter()
-    method(exported, paths)
-    return time.perf_counter() - started
+def alone(file: Path, side: tuple[int, int], count: int) -> Way:
+    """The engine on as many pictures, in full batches."""
+    ready = np.random.default_rng(0).integers(0, 256, (BATCH, *side, 3), np.uint8)
+    return engines.onnx_runtime(file, ready, -(-count // BATCH))
+
+
+def measured(arguments: argparse.Namespace, paths: list[Path]) -> Figures:
+    """Pictures per second of every way."""
+    ways: dict[str, tuple[Way, int]] = {}
+    file = arguments.exports / formats.FORMATS["onnx"].file
+    if file.exists():
+        side = (arguments.size, arguments.size) if arguments.size else ModelSpec.load(MODELS).backbone.size
+        ways[BASE] = alone(file, side, len(paths)), -(-len(paths) // BATCH) * BATCH
+    single = paths[: arguments.single]
+    for registered in formats.FORMATS.values():
+        if (arguments.exports / registered.file).exists():
+            exported = formats.load(arguments.exports / registered.file, arguments.trust)
+            for method in (one_by_one, batched):
+                method(exported, paths[:50])
+            ways[f"{registered.file}, one by one"] = functools.partial(one_by_one, exported, single), len(single)
+            ways[f"{registered.file}, batched"] = functools.partial(batched, exported, paths), len(paths)
+    times = rounds.measure({name: way for name, (way, _) in ways.items()}, arguments.rounds, warm_up=False)
+    return {name: [ways[name][1] / value for value in values] for name, values in times.items()}
 
 
 def main() -> None:
-    """Print a row of a Markdown table for each format."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Print a row of a Markdown table for each format and way."""
+    parser = rounds.parser(__doc__)
     parser.add_argument("folder")
     parser.add_argument("--exports", type=Path, default=EXPORTS)
     parser.add_argument("--trust", **formats.TRUST)
     parser.add_argument("--count", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--single", type=int, default=1000)
+    parser.add_argument("--size", type=int)
     arguments = parser.parse_args()
-    paths = [path for path, error in predict.find([arguments.folder]) if error is None][: arguments.count]
-    print(f"{len(paths):,} pictures of {arguments.folder}, median of {arguments.rounds} rounds\n")
-    print("| format | one by one, pictures/s | batched, pictures/s | speed-up |\n| --- | --- | --- | --- |")
-    for name in [registered.file for registered in formats.FORMATS.values()]:
-        if not (arguments.exports / name).exists():
-            continue
-        exported = formats.load(arguments.exports / name, arguments.trust)
-        one_by_one(exported, paths[:50])
-        batched(exported, paths[:50])
-        pairs = [
-            [seconds(method, exported, paths) for method in (one_by_one, batched)] for _ in range(arguments.rounds)
-        ]
-        single, together = (statistics.median(times) for times in zip(*pairs, strict=True))
-        row = f"| {name} | {len(paths) / single:.1f} | {len(paths) / together:.1f} | {single / together:.2f} |"
-        print(row, flush=True)
+    found = [path for path, error in predict.find([arguments.folder]) if error is None]
+    paths = (found * -(-arguments.count // len(found)))[: arguments.count]
+    repeated = f" ({len(found):,} of them, repeated)" if len(found) < len(paths) else ""
+    print(f"{len(paths):,} pictures of {arguments.folder}{repeated}, median of {arguments.rounds} rounds\n")
+    figures = measured(arguments, paths)
+    rounds.table("way", "pictures/s", figures)
+    rounds.save(arguments.json, figures)
 
 
 if __name__ == "__main__":

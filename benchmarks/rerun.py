@@ -6,14 +6,12 @@ Needs a finished `dvc repro` with `train.head.type: logistic`, whose `C` is chan
 at the end. `dvc version` is what DVC needs to start.
 """
 
-import argparse
-import json
 import re
 import statistics
 import subprocess
 import time
-from pathlib import Path
 
+from benchmarks import rounds
 from darkroom.core.paths import PARAMS
 
 STAGE = re.compile(r"Running stage '(\w+)'")
@@ -38,12 +36,9 @@ def seconds(*command: str) -> tuple[float, dict[str, float]]:
 
 def main() -> None:
     """Print a Markdown table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+    arguments = rounds.parser(__doc__).parse_args()
     params = PARAMS.read_text(encoding="utf-8")
-    results: dict[str, list[float]] = {}
+    results: rounds.Figures = {}
     try:
         for number in range(arguments.rounds):
             results.setdefault("`dvc version`", []).append(seconds("version")[0])
@@ -55,11 +50,10 @@ def main() -> None:
                 results.setdefault(f"of it {name}", []).append(value)
     finally:
         PARAMS.write_text(params)
-    print("| `dvc repro` | seconds, median | least | most |\n| --- | --- | --- | --- |")
+    rounds.header("`dvc repro`", "seconds, median", "least", "most")
     for name, values in results.items():
-        print(f"| {name} | {statistics.median(values):.1f} | {min(values):.1f} | {max(values):.1f} |")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results))
+        rounds.row(name, *(f"{value:.1f}" for value in (statistics.median(values), min(values), max(values))))
+    rounds.save(arguments.json, results)
 
 
 if __name__ == "__main__":

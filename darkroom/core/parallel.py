@@ -17,6 +17,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 CHUNK = 64  # items sent to a process together
 ALONE_SECONDS = 1.0  # before other processes are started
+AHEAD, MOST_AHEAD = 4, 64  # chunks for each core that are sent to other processes, and that are held, at most
 
 
 def cores() -> int:
@@ -25,27 +26,34 @@ def cores() -> int:
 
 
 def on_all_cores(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """Yield `map(function, items)`, computed by one process per core; only a few chunks of `items` are held in memory.
+    """Yield `map(function, items)`, computed by one process per core; only some chunks of `items` are held in memory.
 
-    The first second's work is done in this process, as starting others takes longer than that. They are spawned, not
-    forked: TensorFlow's threads do not survive a fork.
+    This process is one of them. It works alone for a second, as starting others takes longer than that, and goes on
+    while they start. They are spawned, not forked: TensorFlow's threads do not survive a fork.
 
     Raises:
         UserError: a worker process was killed.
     """
     remaining = iter(items)
     end = math.inf
-    while time.monotonic() < end:
+    others = cores() - 1
+    while time.monotonic() < end or not others:
         if not (chunk := list(islice(remaining, CHUNK))):
             return
         yield from _each(function, chunk)
         end = min(end, time.monotonic() + ALONE_SECONDS)  # not counting the first chunk, which may import libraries
-    with ProcessPoolExecutor(cores(), multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(others, multiprocessing.get_context("spawn")) as pool:
         pending: deque[Future[list[R]]] = deque()
+        sent: set[Future[list[R]]] = set()
         try:
             while chunk := list(islice(remaining, CHUNK)):
-                pending.append(pool.submit(_each, function, chunk))
-                if len(pending) > 4 * cores():
+                sent = {future for future in sent if not future.done()}
+                if len(sent) < AHEAD * others:
+                    pending.append(pool.submit(_each, function, chunk))
+                    sent.add(pending[-1])
+                else:
+                    pending.append(_here(function, chunk))
+                while pending and (pending[0].done() or len(pending) > MOST_AHEAD * cores()):
                     yield from pending.popleft().result()
             while pending:
                 yield from pending.popleft().result()
@@ -53,6 +61,16 @@ def on_all_cores(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
             raise UserError("a worker process was killed, probably for lack of memory: close other programs.") from None
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _here(function: Callable[[T], R], items: list[T]) -> Future[list[R]]:
+    """Compute a chunk in this process; an error is kept until it is the chunk's turn."""
+    future: Future[list[R]] = Future()
+    try:
+        future.set_result(_each(function, items))
+    except Exception as error:
+        future.set_exception(error)
+    return future
 
 
 def _each(function: Callable[[T], R], items: list[T]) -> list[R]:

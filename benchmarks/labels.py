@@ -9,6 +9,7 @@ Precision and recall are those of the label issues that are found. Labels that w
 so with such labels no figure can reach 1.
 """
 
+import functools
 import json
 import sys
 import time
@@ -34,7 +35,7 @@ def variants(wide: bool) -> Iterator[tuple[str, int, Classify]]:
     """Yield name, number of principal components (where features are many), and classifier."""
     default = label_noise.COMPONENTS
     for c in (1.0, label_noise.C, 10.0, 30.0):
-        yield f"logistic, C {c:g}", default, lambda *data, c=c: label_noise.out_of_sample(*data, c)
+        yield f"logistic, C {c:g}", default, functools.partial(label_noise.out_of_sample, c=c)
     for components in (64, 128, 512) if wide else ():
         yield f"logistic, {components} components", components, label_noise.out_of_sample
     yield "logistic, radial kernel", default, kernel

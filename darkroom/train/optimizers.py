@@ -24,13 +24,17 @@ OPTIMIZERS: dict[str, tuple[str, tuple[str, ...]]] = {
 def optimizer(descent: "Descent", steps: int) -> "keras.optimizers.Optimizer":
     """The optimizer of a training of so many steps; schedule `cosine` reaches a rate of 0 after the last one."""
     import keras
+    import tensorflow as tf
+
+    from darkroom.train import fused_adam
 
     name, keys = OPTIMIZERS[descent.optimizer]
     rate: Any = descent.learning_rate
     if descent.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)
     settings: dict[str, Any] = {} if descent.weight_decay is None else {"weight_decay": descent.weight_decay}
-    return getattr(keras.optimizers, name)(rate, **settings, **{key: getattr(descent, key) for key in keys})
+    own = fused_adam if hasattr(fused_adam, name) and not tf.distribute.has_strategy() else keras.optimizers
+    return getattr(own, name)(rate, **settings, **{key: getattr(descent, key) for key in keys})
 
 
 def plateau_rate(losses: list[float], descent: "Descent") -> float:

@@ -13,7 +13,7 @@ from darkroom.images.folders import listed
 from darkroom.models import head_model
 from darkroom.models.classifier import Classifier
 from darkroom.models.inputs import Features, Pictures
-from darkroom.train import fine_tuning
+from darkroom.train import fine_tuning, fused_adam
 from darkroom.train.batches import Batches
 from darkroom.train.history import best_epoch
 from darkroom.train.params import FineTune
@@ -59,7 +59,7 @@ def test_training_above_the_split_point_equals_training_the_whole_network(vgg16,
     order = Batches(pictures, CLASSES, descent(batch_size=16), seed=1)
 
     def train(epochs):
-        own_optimizer = {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}[optimizer](rate)
+        own_optimizer = {"sgd": keras.optimizers.SGD, "adam": fused_adam.Adam}[optimizer](rate)
         loss = keras.losses.CategoricalCrossentropy(from_logits=True)
         for epoch in range(epochs):
             for start in range(0, len(pixels), 16):

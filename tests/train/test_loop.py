@@ -13,6 +13,7 @@ from scipy.special import log_softmax, softmax
 from darkroom.core import runtime
 from darkroom.core.errors import UserError
 from darkroom.models import forward
+from darkroom.train import loop
 from tests.helpers.project import ROOT, run
 from tests.helpers.training import fitted_head, from_scratch, session, weights_bytes
 
@@ -179,3 +180,19 @@ def test_devices_are_logged_only_on_request(monkeypatch):
     monkeypatch.setattr("tensorflow.debugging.set_log_device_placement", calls.append)
     runtime.prepare(1)
     assert calls == [False]
+
+
+@pytest.mark.parametrize(("steps", "count"), [(1, 1), (8, 8), (66, 22), (83, 1), (164, 4), (320, 32)])
+def test_steps_are_taken_together_if_their_number_allows_it(steps, count):
+    assert loop.together(steps) == count
+
+
+def test_steps_taken_together_are_the_same_steps(features, monkeypatch):
+    weights, histories = [], []
+    for most in (1, 32):  # of 14 in an epoch
+        monkeypatch.setattr(loop, "TOGETHER", most)
+        _, head, history = fitted_head(features, epochs=3)
+        weights.append(head.get_weights())
+        histories.append(history)
+    assert all((a == b).all() for a, b in zip(*weights, strict=True))
+    assert histories[0] == histories[1]

@@ -1,8 +1,10 @@
 import keras
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from darkroom.train import fused_adam
 from darkroom.train.optimizers import OPTIMIZERS, optimizer, plateau_rate
 from darkroom.train.params import Params
 from tests.helpers.training import descent, epochs_by_keras
@@ -35,3 +37,23 @@ def test_every_optimizer_gets_its_settings():
     assert optimizer(descent(optimizer="adam"), 10).weight_decay is None
     with pytest.raises(ValueError, match="should be 'adam', 'adamw', 'sgd' or 'rmsprop'"):
         Params(optimizer="lion")
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_the_fused_adam_is_that_of_keras(name, schedule):
+    settings = descent(optimizer=name, schedule=schedule, learning_rate=0.01, weight_decay=0.1)
+    random = np.random.default_rng(1)
+    x, y = random.normal(size=(64, 5)).astype("float32"), random.normal(size=(64, 1)).astype("float32")
+    weights = []
+    for of_keras in (True, False):
+        keras.utils.set_random_seed(1)
+        model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(8, "tanh"), keras.layers.Dense(1)])
+        ours = optimizer(settings, 80)
+        method = getattr(keras.optimizers, type(ours).__name__).from_config(ours.get_config()) if of_keras else ours
+        model.compile(method, "mse", jit_compile=False)
+        model.fit(x, y, batch_size=16, epochs=20, shuffle=False, verbose=0)
+        weights.append(np.concatenate([weight.ravel() for weight in model.get_weights()]))
+    assert isinstance(ours, fused_adam.Adam if name == "adam" else fused_adam.AdamW)
+    assert np.abs(weights[0] - weights[1]).max() < 1e-5
+    assert np.abs(weights[0]).max() > 0.1

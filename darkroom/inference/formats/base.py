@@ -24,7 +24,7 @@ PIXELS, PROBABILITIES = "pixels", "probabilities"  # the input and the output of
 HEAD = "head"  # what names of operations above the features begin with, in TensorFlow's graphs
 CLASSES = "classes.json"  # the class names, in formats that hold files
 # The argument of commands that load exports.
-TRUST = {"action": "store_true", "help": "open a model that could run any program on this machine"}
+TRUST: dict[str, Any] = {"action": "store_true", "help": "open a model that could run any program on this machine"}
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip file can hold
 
 

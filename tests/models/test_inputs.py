@@ -46,3 +46,14 @@ def test_features_of_several_layers_are_side_by_side(tmp_path):
     assert features.numbers(["Bag", "Coat"]).tolist() == [1, 0]
     held = Held(features.rows([1]), features, [1])
     assert (held.paths, held.labels, held.rows().tolist()) == (["2.png"], ["Bag"], [[2, 5, 6]])
+
+
+def test_every_float16_is_converted_exactly():
+    every = np.arange(2**16, dtype=np.uint16).view(np.float16).reshape(256, 256)
+    for array in (every, every[::-2], every[:, 7:9], every.T):
+        given = inputs.float32(array)
+        assert given.dtype == np.float32
+        assert given.tobytes() == array.astype(np.float32).tobytes()
+    assert inputs.float32(every[:0]).shape == (0, 256)
+    doubles = np.array([[0.1, 3.0]])
+    assert inputs.float32(doubles).tolist() == doubles.astype(np.float32).tolist()

@@ -42,6 +42,10 @@ class Inputs(ABC):
     def rows(self, selection: np.ndarray | slice = slice(None)) -> np.ndarray:
         """The selected rows, float32: features (rows, n) or pixels (rows, height, width, 3)."""
 
+    def stored(self, selection: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """The selected rows as they are stored: float32, or the same values in float16."""
+        return self.rows(selection)
+
     def numbers(self, classes: Sequence[str]) -> np.ndarray:
         """The class number of each row: the position of its label in `classes`."""
         number = {name: position for position, name in enumerate(classes)}
@@ -63,7 +67,11 @@ class Features(Inputs):
 
     def rows(self, selection: np.ndarray | slice = slice(None)) -> np.ndarray:
         """Features (rows, n)."""
-        parts = [float32(array[selection]) for array in self._arrays]
+        return float32(self.stored(selection))
+
+    def stored(self, selection: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Features (rows, n), of the type in the files."""
+        parts = [np.asarray(array[selection]) for array in self._arrays]
         return np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
 
 

@@ -51,7 +51,7 @@ class Batches:
 
     def prepared(self, rows: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
         """The data and the one-hot classes of some rows at a step."""
-        return self.inputs.rows(rows), self.one_hot[rows]
+        return self.inputs.stored(rows), self.one_hot[rows]
 
     def stream(self, first: int) -> tf.data.Dataset:
         """All batches from step `first` on, without end, loaded in parallel and ahead of their use."""
@@ -65,7 +65,7 @@ class Batches:
             )
             for tensor, array in zip(batch, example, strict=True):
                 tensor.set_shape((size, *array.shape[1:]))
-            return tuple(batch)
+            return tf.cast(batch[0], tf.float32), *batch[1:]
 
         steps = tf.data.Dataset.range(first, np.iinfo(np.int64).max)
         return steps.map(load, num_parallel_calls=cores(), deterministic=True).prefetch(2)

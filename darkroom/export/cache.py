@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from darkroom.core import paths, sealed
+from darkroom.core import paths, precision, sealed
 from darkroom.core.files import remove, remove_abandoned
 from darkroom.core.hashing import code_digest
+from darkroom.core.parallel import cores
 
 KEPT = 6  # arrays: for two backbones, a conversion each and the features by two formats
 PACKAGES = ("tensorflow", "keras", "numpy", "onnx", "onnxruntime", "tf2onnx")
@@ -20,11 +21,12 @@ def recall(key: Iterable[str | bytes], make: Callable[[], np.ndarray]) -> np.nda
     """Return what `make` returns, from the cache if it was called with this key before.
 
     Args:
-        key: all that changes the result but code and versions of libraries.
+        key: all that changes the result but code, versions of libraries, and the machine.
         make: computes it.
     """
     digest = hashlib.sha256(code_digest("export").encode())
-    for part in (*(importlib.metadata.version(name) for name in PACKAGES), *key):
+    machine = [*sorted(precision.cpu_flags()), *(os.environ.get(name, "") for name in precision.LIMITS), str(cores())]
+    for part in (*(importlib.metadata.version(name) for name in PACKAGES), *machine, *key):
         content = part.encode() if isinstance(part, str) else part
         digest.update(hashlib.sha256(content).digest())
     folder, stem = paths.cache() / "export", digest.hexdigest()[:24]

@@ -38,13 +38,17 @@ def test_an_array_is_made_once_for_a_key(folder, made):
     assert made == [("a", b"b"), ("ab",), ("", "ab")]
 
 
-def test_other_code_or_another_library_makes_it_again(folder, made, monkeypatch):
+def test_other_code_another_library_or_another_cpu_makes_it_again(folder, made, monkeypatch):
     recall(made, "a")
     monkeypatch.setattr(cache, "code_digest", lambda room: f"other code of {room}")
     recall(made, "a")
     monkeypatch.setattr("importlib.metadata.version", lambda name: f"another {name}")
     recall(made, "a")
-    assert len(made) == 3
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
+    recall(made, "a")
+    monkeypatch.setattr("darkroom.core.precision.cpu_flags", lambda: frozenset({"another"}))
+    recall(made, "a")
+    assert len(made) == 5
 
 
 @pytest.mark.parametrize("damage", [b"", b"\0" * 100])

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import keras
 
 PIXELS, PROBABILITIES = "pixels", "probabilities"  # the input and the output of every format
-HEAD = "head"  # what names of operations above the features begin with, in TensorFlow's graphs
+HEAD = "head"  # what the names of operations above the features begin with, in graphs
 CLASSES = "classes.json"  # the class names, in formats that hold files
 # The argument of commands that load exports.
 TRUST: dict[str, Any] = {"action": "store_true", "help": "open a model that could run any program on this machine"}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from darkroom.core.errors import is_of_the_machine
 from darkroom.core.model_spec import JOINT
 from darkroom.core.parallel import cores
-from darkroom.inference.formats.base import PIXELS, PROBABILITIES, Conversion, Exported, Format, Halves, register
+from darkroom.inference.formats.base import HEAD, PIXELS, PROBABILITIES, Conversion, Exported, Format, Halves, register
 
 if TYPE_CHECKING:
     import onnx
@@ -60,8 +60,8 @@ def write(conversion: Conversion, target: Path) -> None:
         conversion.recall("onnx", backbone, lambda graph: converted(graph, PIXELS, JOINT).SerializeToString())
     )
     second = converted(head, JOINT, PROBABILITIES)
-    joined = onnx.compose.merge_models(first, second, [(f"{JOINT}:0", f"{JOINT}:0")], prefix2="head/")
-    model = ordered(joined, {f"{PIXELS}:0": PIXELS, f"{JOINT}:0": JOINT, f"head/{PROBABILITIES}:0": PROBABILITIES})
+    joined = onnx.compose.merge_models(first, second, [(f"{JOINT}:0", f"{JOINT}:0")], prefix2=f"{HEAD}/")
+    model = ordered(joined, {f"{PIXELS}:0": PIXELS, f"{JOINT}:0": JOINT, f"{HEAD}/{PROBABILITIES}:0": PROBABILITIES})
     features = model.graph.value_info.add()  # declared, so that the model can be cut there
     features.CopyFrom(second.graph.input[0])
     features.name = JOINT

@@ -26,7 +26,7 @@ from darkroom.train.params import Descent
 from darkroom.train.result import History, Log
 from darkroom.train.tensorboard import Board
 
-TOGETHER = 32  # steps between two looks at the loss, at most
+MOST_STEPS = 32  # steps between two looks at the loss, at most
 
 
 class Session(NamedTuple):
@@ -90,7 +90,7 @@ def fit(
         loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=descent.label_smoothing),
         metrics=[keras.metrics.CategoricalAccuracy("accuracy")],
         jit_compile=False,  # on CPUs five times slower, on several GPUs known to hang
-        steps_per_execution=1 if tf.distribute.has_strategy() else together(steps),
+        steps_per_execution=1 if tf.distribute.has_strategy() else steps_per_execution(steps),
     )
     # With all variables in place, TensorFlow traces the training step once, not a second time without creating them.
     method.build(learner.trainable_variables)
@@ -178,9 +178,9 @@ class _AfterEpoch(keras.callbacks.Callback):
         self.board.scalars(self.done + epoch + 1, figures)
 
 
-def together(steps: int) -> int:
-    """How many steps TensorFlow takes at a time, without Python in between: the largest divisor up to `TOGETHER`."""
-    return max(count for count in range(1, TOGETHER + 1) if steps % count == 0)
+def steps_per_execution(steps: int) -> int:
+    """How many steps TensorFlow takes at a time, without Python in between: the largest divisor up to `MOST_STEPS`."""
+    return max(count for count in range(1, MOST_STEPS + 1) if steps % count == 0)
 
 
 def summary(model: keras.Model) -> str:

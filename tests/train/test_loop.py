@@ -184,13 +184,13 @@ def test_devices_are_logged_only_on_request(monkeypatch):
 
 @pytest.mark.parametrize(("steps", "count"), [(1, 1), (8, 8), (66, 22), (83, 1), (164, 4), (320, 32)])
 def test_steps_are_taken_together_if_their_number_allows_it(steps, count):
-    assert loop.together(steps) == count
+    assert loop.steps_per_execution(steps) == count
 
 
 def test_steps_taken_together_are_the_same_steps(features, monkeypatch):
     weights, histories = [], []
     for most in (1, 32):  # of 14 in an epoch
-        monkeypatch.setattr(loop, "TOGETHER", most)
+        monkeypatch.setattr(loop, "MOST_STEPS", most)
         _, head, history = fitted_head(features, epochs=3)
         weights.append(head.get_weights())
         histories.append(history)

@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # uv leaves compiling to the first import; if this were set, every process would compile all that it imports again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help run advise recipe sweep experiments page test test-full test-gpu mutations lint format licenses lock clean
+.PHONY: help run advise recipe check-recipe sweep experiments page test test-full test-gpu mutations lint format licenses lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -24,6 +24,10 @@ advise: .venv/installed  ## recommend a training for these pictures, and explain
 recipe: .venv/installed  ## run a known-good experiment: NAME=… SET="key=value …" EXP=…; without NAME, list them
 	@python -m darkroom recipe $(NAME) $(SET) $(if $(EXP),--exp $(EXP))
 	@$(if $(NAME),python -m darkroom summary)
+
+check-recipe: .venv/installed  ## run a recipe again, and compare its accuracy with the recorded one: NAME=… SET="key=value …"
+	@python -m darkroom recipe $(NAME) $(SET) --exp $(NAME)-$$(date +%Y%m%d-%H%M%S)
+	@python -m darkroom check-recipe $(NAME)
 
 sweep: .venv/installed  ## search for a better head on the features: NAME=… ARGS="--trials 50 --heads dense,rbf_svm"
 	@python -m darkroom check

@@ -23,9 +23,9 @@ from darkroom.core.model_spec import BACKBONE, BackboneSpec
 from darkroom.core.params import Base
 from darkroom.core.paths import EXTRACT_REPORT, FEATURES
 from darkroom.core.precision import EXACT
+from darkroom.core.row_cache import RowCache
 from darkroom.core.terminal import progress
 from darkroom.core.weights_file import save_weights
-from darkroom.extract.feature_cache import FeatureCache
 from darkroom.extract.forward import BATCH, features, require_room
 from darkroom.extract.params import Params
 from darkroom.images.folders import PARTS, listed
@@ -63,7 +63,7 @@ def extract(params: Params, seed: int, folder: Path) -> tuple[BackboneSpec, dict
     name, size = str(params.backbone), (params.image_size[0], params.image_size[1])
     backbone = keras_apps.network(name, size)
     weights.load(backbone, name, params.weights, download)
-    exact = keras_apps.feature_extractor(backbone, name, size, params.layers, params.pooling)
+    exact = keras_apps.feature_extractor(backbone, name, size, params.layers, params.pooling, params.mirror)
     spec = BackboneSpec(
         backbone=name,
         weights=params.weights,
@@ -71,12 +71,13 @@ def extract(params: Params, seed: int, folder: Path) -> tuple[BackboneSpec, dict
         image_size=size,
         layers=tuple(params.layers),
         pooling=params.pooling,
+        mirror=params.mirror,
         precision=choice.policy,
         keras=keras.__version__,
         tensorflow=tf.__version__,
     )
     policies = {part: choice.policy if part == "train" else EXACT for part in PARTS}
-    caches = {policy: FeatureCache(cache_key(spec, policy)) for policy in dict.fromkeys(policies.values())}
+    caches = {policy: RowCache("features", cache_key(spec, policy)) for policy in dict.fromkeys(policies.values())}
     rows = {part: [(sha256(path), str(path), label) for path, label in listed(part)] for part in PARTS}
     missing = {
         policy: cache.missing([digest for part in PARTS if policies[part] == policy for digest, *_ in rows[part]])
@@ -90,7 +91,7 @@ def extract(params: Params, seed: int, folder: Path) -> tuple[BackboneSpec, dict
         if policy != EXACT and digests:
             reduced = keras_apps.network(name, size, policy)
             reduced.set_weights(backbone.get_weights())
-            model = keras_apps.feature_extractor(reduced, name, size, params.layers, params.pooling)
+            model = keras_apps.feature_extractor(reduced, name, size, params.layers, params.pooling, params.mirror)
         forward = features(model, [paths[digest] for digest in digests], size, policy)
         add(caches[policy], digests, progress(forward, len(digests), "extract", step=BATCH))
     for part, policy in policies.items():
@@ -101,7 +102,7 @@ def extract(params: Params, seed: int, folder: Path) -> tuple[BackboneSpec, dict
     return spec.model_copy(update={"features": count}), {"precision_reason": choice.reason}
 
 
-def add(cache: FeatureCache, digests: list[str], batches: Iterator[Mapping[str, np.ndarray]]) -> None:
+def add(cache: RowCache, digests: list[str], batches: Iterator[Mapping[str, np.ndarray]]) -> None:
     """Compute the features of pictures and add them to the cache, chunk by chunk."""
     for start in range(0, len(digests), CHUNK):
         chunk = list(islice(batches, CHUNK // BATCH))

@@ -108,7 +108,9 @@ def summary(
 
 def inputs(params: Params) -> list[Path]:
     """The files and folders that a training depends on."""
-    pixels = [] if params.mode == "head" else [SPLIT / "train", SPLIT / "val", AUGMENTED]
+    pixels = [] if params.mode == "head" and not params.teacher else [SPLIT / "train", SPLIT / "val", AUGMENTED]
+    if params.teacher:
+        pixels.append(Path(params.teacher))
     return [EXTRACT_REPORT, FEATURES / BACKBONE, *FEATURES.glob("train.*"), *FEATURES.glob("val.*"), *pixels]
 
 

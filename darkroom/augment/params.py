@@ -31,6 +31,7 @@ class Changes(Section):
     noise: Share = None
     erasing: Share = None
     fill: Literal["nearest", "constant", "reflect", "wrap"] | None = None
+    single: bool | None = None
 
     def transforms(self) -> Transforms:
         """The preset with the values that replace its own."""

@@ -4,12 +4,14 @@ All geometric transforms are combined in one affine map, so that a picture is re
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from darkroom.core import seeds
+
+GREY = 127.5  # of an erased rectangle
 
 
 class Transforms(NamedTuple):
@@ -31,13 +33,25 @@ class Transforms(NamedTuple):
     noise: float = 0  # standard deviation of normal noise, share of 255
     erasing: float = 0  # share of both sides of a rectangle that is filled with grey
     fill: Literal["nearest", "constant", "reflect", "wrap"] = "nearest"  # pixels from outside; constant is black
+    single: bool = False  # only one of `ALTERNATIVES` for each picture, or none
 
 
-# The settings of the common tutorials on Keras' ImageDataGenerator, which takes shear in degrees.
+ALTERNATIVES = (
+    "rotation", "width_shift", "height_shift", "shear", "zoom", "hue", "saturation", "colour_shift", "brightness",
+    "contrast", "noise",
+)  # fmt: skip
+
+
 PRESETS = {
+    # The settings of the common tutorials on Keras' ImageDataGenerator, which takes shear in degrees.
     "tutorial": Transforms(rotation=40, width_shift=0.2, height_shift=0.2, shear=0.2, zoom=0.2, horizontal_flip=True),
+    # After Müller and Hutter, TrivialAugment: Tuning-free Yet State-of-the-Art Data Augmentation, 2021.
+    "trivial_augment": Transforms(
+        rotation=30, width_shift=0.2, height_shift=0.2, shear=20, zoom=0.3, hue=0.1, saturation=0.8, colour_shift=0.2,
+        brightness=0.4, contrast=0.8, noise=0.1, crop=0.2, horizontal_flip=True, erasing=0.4, single=True,
+    ),
     "none": Transforms(),
-}
+}  # fmt: skip
 
 
 class Drawn(NamedTuple):
@@ -67,6 +81,10 @@ def draw(height: int, width: int, transforms: Transforms, random: np.random.Gene
     t = transforms
     signed = random.uniform(-1, 1, 16)
     unsigned = random.uniform(0, 1, 8)
+    if t.single:
+        chosen = random.choice([*(name for name in ALTERNATIVES if getattr(t, name)), ""])
+        others: dict[str, Any] = {name: 0 for name in ALTERNATIVES if name != chosen}
+        t = t._replace(**others)
     erased = np.round(np.array([height, width]) * t.erasing * unsigned[:2]).astype(int)
     top, left = ((np.array([height, width]) - erased) * unsigned[2:4]).astype(int)
     return Drawn(
@@ -116,41 +134,37 @@ def apply(images: np.ndarray, drawn: Sequence[Drawn], fill: str, noise_seeds: Se
     import keras
     from keras import ops
 
-    layers = _layers()
-    pixels: Any = ops.convert_to_tensor(images.astype(np.float32))
-    hue, saturation, contrast = (
-        np.array([getattr(item, name) for item in drawn], np.float32) for name in ("hue", "saturation", "contrast")
-    )
-    colours = np.array([item.colours for item in drawn], np.float32)[:, None, None]
+    layers, pixels = _layers(), images.astype(np.float32)
+
+    def change(rows: np.ndarray, operation: Callable[[np.ndarray], Any]) -> None:
+        """Change only the pictures that a transform was drawn for, which with `single` are few."""
+        if rows.any():
+            pixels[rows] = ops.convert_to_numpy(operation(pixels[rows]))
+
+    values = {name: np.array([getattr(item, name) for item in drawn], np.float32) for name in Drawn._fields[1:6]}
+    hue, saturation, colours, contrast, noise = values.values()
     matrices = np.array([item.matrix for item in drawn])
-    if not np.allclose(matrices, np.eye(3)):
-        coefficients = matrices.reshape(-1, 9)[:, :8].astype(np.float32)
-        options = {"interpolation": "bilinear", "fill_mode": fill, "data_format": "channels_last"}
-        pixels = ops.image.affine_transform(pixels, coefficients, **options)
-    if hue.any():
-        pixels = layers["hue"].transform_images(pixels, {"factor": hue})
-    if saturation.any():
-        pixels = 255 * layers["saturation"].transform_images(pixels / 255, {"factor": 1 + saturation})
-    if (contrast != 1).any():
-        # One by one: in a batch, the sum for the mean is rounded differently.
-        change = layers["contrast"].transform_images
-        pixels = ops.concatenate(
-            [change(pixels[row : row + 1], {"contrast_factor": factor}) for row, factor in enumerate(contrast)]
-        )
-    if colours.any():
-        pixels = layers["brightness"].transform_images(pixels, {"rgb_delta": colours})
-    if any(item.noise for item in drawn):
-        shape = images.shape[1:]
-        normal = [keras.random.normal(shape, seed=seed) for seed in noise_seeds]
-        pixels += ops.stack(normal) * np.array([item.noise for item in drawn], np.float32)[:, None, None, None]
-    masks = np.zeros((*images.shape[:3], 1), bool)
-    for mask, (top, bottom, left, right) in zip(masks, (item.erased for item in drawn), strict=True):
-        mask[top:bottom, left:right] = True
-    if masks.any():
-        everywhere = np.ones(len(images), bool)
-        erase = {"batch_masks": masks, "apply_erasing": everywhere, "fill_value": np.float32(127.5)}
-        pixels = layers["erasing"].transform_images(pixels, erase)
-    return np.clip(np.rint(ops.convert_to_numpy(pixels)), 0, 255).astype(np.uint8)
+    coefficients = matrices.reshape(-1, 9)[:, :8].astype(np.float32)
+    options = {"interpolation": "bilinear", "fill_mode": fill, "data_format": "channels_last"}
+    moved = ~np.isclose(matrices, np.eye(3)).all(axis=(1, 2))
+    change(moved, lambda some: ops.image.affine_transform(some, coefficients[moved], **options))
+    rows: np.ndarray = hue != 0
+    change(rows, lambda some: layers["hue"].transform_images(some, {"factor": hue[rows]}))
+    rows = saturation != 0
+    change(rows, lambda some: 255 * layers["saturation"].transform_images(some / 255, {"factor": 1 + saturation[rows]}))
+    for row in np.flatnonzero(
+        contrast != 1
+    ).tolist():  # one by one: in a batch, the sum for the mean is rounded differently
+        factor = {"contrast_factor": contrast[row]}
+        pixels[row] = ops.convert_to_numpy(layers["contrast"].transform_images(pixels[row : row + 1], factor))[0]
+    rows = np.array(colours.any(axis=1))
+    change(rows, lambda some: layers["brightness"].transform_images(some, {"rgb_delta": colours[rows, None, None]}))
+    for row in np.flatnonzero(noise).tolist():
+        normal = keras.random.normal(images.shape[1:], seed=noise_seeds[row])
+        pixels[row] += ops.convert_to_numpy(normal) * noise[row]
+    for row, (top, bottom, left, right) in enumerate(item.erased for item in drawn):
+        pixels[row, top:bottom, left:right] = GREY
+    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 
 
 @functools.cache
@@ -163,5 +177,4 @@ def _layers() -> dict[str, Any]:
         "saturation": layers.RandomSaturation(1.0, value_range=(0, 1)),
         "contrast": layers.RandomContrast(1.0, value_range=(0, 255)),
         "brightness": layers.RandomBrightness(1.0, value_range=(0, 255)),
-        "erasing": layers.RandomErasing(1.0, value_range=(0, 255)),
     }

@@ -115,7 +115,7 @@ def layer_outputs(backbone: keras.Model) -> dict[str, Any]:
 
 
 def feature_extractor(
-    backbone: keras.Model, name: str, image_size: tuple[int, int], layers: list[str], pooling: str
+    backbone: keras.Model, name: str, image_size: tuple[int, int], layers: list[str], pooling: str, mirror: bool = False
 ) -> keras.Model:
     """Build the part of a backbone from raw pixels up to the selected layers.
 
@@ -125,6 +125,7 @@ def feature_extractor(
         image_size: height and width to which pictures are resized.
         layers: the layers whose outputs are the features.
         pooling: avg, max or flatten.
+        mirror: whether features are the mean over a picture and its mirror image.
 
     Returns:
         A model from pixels (batch, height, width, 3), 0 to 255, to a dictionary of layer name to float32 features
@@ -139,8 +140,12 @@ def feature_extractor(
             raise UserError(f"extract.layers: {name} has no layer {layer}; it has {', '.join(outputs)}.")
     trunk = keras.Model(backbone.input, [outputs[layer] for layer in layers], name="trunk")
     pixels = keras.Input((None, None, 3), name="pixels")
-    maps = trunk(Preprocess(name, name="preprocess")(Resize(image_size, name="resize")(pixels)))
-    return keras.Model(pixels, {layer: pool(output, pooling) for layer, output in zip(layers, maps, strict=True)})
+    resized = Preprocess(name, name="preprocess")(Resize(image_size, name="resize")(pixels))
+    pooled = [pool(maps, pooling) for maps in trunk(resized)]
+    if mirror:
+        other = [pool(maps, pooling) for maps in trunk(ops.flip(resized, axis=2))]
+        pooled = [keras.layers.Average()(both) for both in zip(pooled, other, strict=True)]
+    return keras.Model(pixels, dict(zip(layers, pooled, strict=True)))
 
 
 def pool(maps: Any, pooling: str) -> Any:

@@ -37,6 +37,7 @@ class BackboneSpec(_Frozen):
     image_size: tuple[int, int] | None = None  # height, width
     layers: tuple[str, ...] = ()
     pooling: Literal["avg", "max", "flatten"] | None = None
+    mirror: bool = False  # features are the mean over a picture and its mirror image
     precision: str | None = None
     keras: str | None = None
     tensorflow: str | None = None
@@ -86,6 +87,7 @@ class ModelSpec(_Frozen):
     head: dict[str, Any]  # settings of the head, with its fitted values; or those of the network
     features: int | None  # inputs of the head; null for a network
     classes: tuple[str, ...]  # in the order of the outputs
+    mirror: bool = False  # of pixels: logits are the mean over a picture and its mirror image
     temperature: float = 1.0  # by which logits are divided
     epoch: int = 1  # the one whose weights were kept
 

@@ -13,4 +13,5 @@ class Params(Section):
     image_size: list[Side] = Field([48, 48], min_length=2, max_length=2)
     layers: list[str] = Field(["block3_pool"], min_length=1, max_length=100)
     pooling: Pooling = "flatten"
+    mirror: bool = False
     precision: Precision = "auto"

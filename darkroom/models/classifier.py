@@ -80,10 +80,11 @@ class Classifier:
 
         tuned = self.spec.tuned
         if tuned is None:
-            return self.head
+            return mirrored(self.head) if self.spec.mirror else self.head
         rows, maps = split_point.entry(self.backbone, str(self.spec.backbone.name), tuned.start)
         features = split_point.features(self.backbone, tuned.start, tuned.top, tuned.pooling, maps)
-        return keras.Model(rows, self.head(features), name="classifier")
+        top = keras.Model(rows, self.head(features), name="classifier")
+        return mirrored(top) if self.spec.mirror else top
 
     def whole(self) -> "keras.Model":
         """One float32 model from raw RGB pixels (batch, any height, any width, 3), 0 to 255, to probabilities."""
@@ -93,8 +94,10 @@ class Classifier:
 
         backbone, layers = self.spec.backbone, self.spec.layers
         if layers:
-            pooling = str(backbone.pooling)
-            body = keras_apps.feature_extractor(self.backbone, str(backbone.name), backbone.size, list(layers), pooling)
+            name, pooling = str(backbone.name), str(backbone.pooling)
+            body = keras_apps.feature_extractor(
+                self.backbone, name, backbone.size, list(layers), pooling, backbone.mirror
+            )
             pixels = body.input
             parts = [body(pixels)[layer] for layer in layers]
             rows = keras.layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
@@ -104,3 +107,12 @@ class Classifier:
         rows = keras.layers.Identity(name=JOINT)(rows)
         scaled = keras.layers.Rescaling(1 / self.spec.temperature, dtype="float32")(self.top(rows))
         return keras.Model(pixels, keras.layers.Softmax(dtype="float32", name="probabilities")(scaled))
+
+
+def mirrored(model: "keras.Model") -> "keras.Model":
+    """The mean of a model's logits over pixels (batch, height, width, 3) and their mirror image."""
+    import keras
+
+    pixels = keras.Input(model.input_shape[1:], name="resized")
+    both = [model(pixels), model(keras.ops.flip(pixels, axis=2))]
+    return keras.Model(pixels, keras.layers.Average(name="mean")(both), name="mirrored")

@@ -1,5 +1,6 @@
 """A head as a Keras model: features are prepared, then classified by the layers of its type."""
 
+import itertools
 from typing import Any
 
 import keras
@@ -12,12 +13,23 @@ from darkroom.models.heads.layers import SignedRoot
 from darkroom.models.inputs import Inputs
 
 LEAST_VARIANCE = 1e-4  # of a feature, as a share of the mean variance of all features
+
+
+def _unit_length(x: Any, widths: list[int]) -> Any:
+    """Scale the features of each layer to length 1, so that those with large values do not drown the others."""
+    if len(widths) == 1:
+        return keras.layers.UnitNormalization(name="l2")(x)
+    parts = keras.ops.split(x, list(itertools.accumulate(widths))[:-1], axis=-1)
+    scaled = [keras.layers.UnitNormalization(name=f"l2_{number}")(part) for number, part in enumerate(parts, start=1)]
+    return keras.layers.Concatenate(name="l2")(scaled)
+
+
 STEPS: dict[str, Any] = {
-    "sqrt": SignedRoot,
-    "l2": keras.layers.UnitNormalization,
-    "each": keras.layers.Normalization,
+    "sqrt": lambda x, _: SignedRoot(name="sqrt")(x),
+    "l2": _unit_length,
+    "each": lambda x, _: keras.layers.Normalization(name="each")(x),
     # One mean and one variance for all features: a scale for each would blow up those that hardly vary in training.
-    "one": lambda name: keras.layers.Normalization(axis=None, name=name),
+    "one": lambda x, _: keras.layers.Normalization(axis=None, name="one")(x),
 }
 
 
@@ -25,7 +37,8 @@ def build(settings: dict[str, Any], features: int, classes: int, prepared: keras
     """A head with untrained weights: features (batch, features) to float32 logits (batch, classes).
 
     Args:
-        settings: section `train.head` of params.yaml; for a classical head with `fitted`, the outcome of its fit.
+        settings: section `train.head` of params.yaml; for a classical head with `fitted`, the outcome of its fit; with
+            `widths`, the numbers of features of several layers.
         features: number of features of a row.
         classes: number of classes.
         prepared: the preparation (see `prepare`) if it exists already.
@@ -41,7 +54,7 @@ def prepare(settings: dict[str, Any], features: int) -> keras.Model:
     x = keras.layers.Identity(name="as_they_are")(inputs)
     steps = settings["prepare"]
     for step in heads.registered()[settings["type"]].prepare if steps is None else steps:
-        x = STEPS[step](name=step)(x)
+        x = STEPS[step](x, settings.get("widths", [features]))
     return keras.Model(inputs, x)
 
 

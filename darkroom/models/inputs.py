@@ -65,6 +65,11 @@ class Features(Inputs):
                 raise outputs.damaged(index, f"it does not list the {len(pictures):,} pictures of {part}")
         self._arrays = [_array(folder / f"{part}.{layer}.npy", len(rows)) for layer in layers]
 
+    @property
+    def widths(self) -> list[int]:
+        """The number of features of each layer."""
+        return [array.shape[1] for array in self._arrays]
+
     def rows(self, selection: np.ndarray | slice = slice(None)) -> np.ndarray:
         """Features (rows, n)."""
         return float32(self.stored(selection))

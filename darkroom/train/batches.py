@@ -14,13 +14,14 @@ from darkroom.core.errors import UserError
 from darkroom.core.files import natural_key
 from darkroom.core.parallel import cores
 from darkroom.models.inputs import Inputs, Pictures
+from darkroom.train import teacher
 from darkroom.train.params import Descent, Pixels
 
 UNCHANGED = Transforms()
 
 
 class Batches:
-    """Rows and one-hot classes, read on demand; with class weights also a weight for each row.
+    """Rows and one-hot or soft labels, read on demand; with class weights also a weight for each row.
 
     Each pass over the rows has its own order, or without `shuffle` that of the file names. The last batch of a pass may
     be smaller; it is left out on several devices, which would weigh its rows differently.
@@ -30,7 +31,9 @@ class Batches:
         self.inputs, self.seed, self.shuffle = inputs, seed, descent.shuffle
         numbers = inputs.numbers(classes)
         self.class_weights = descent.weights_of(numbers, len(classes))
-        self.one_hot = np.eye(len(classes), dtype=np.float32)[numbers]
+        self.targets = np.eye(len(classes), dtype=np.float32)[numbers]
+        if descent.teacher:
+            self.targets = teacher.soft_labels(self.targets, inputs, classes, descent)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         self.size, self.even = descent.batch_size * replicas, replicas > 1
         self.in_a_pass = len(inputs) // self.size if self.even else -(-len(inputs) // self.size)
@@ -42,7 +45,7 @@ class Batches:
         self.order = functools.lru_cache(maxsize=2)(self._order)
 
     def __getitem__(self, step: int) -> tuple[np.ndarray, ...]:
-        """Return rows (batch, …), one-hot classes (batch, classes) and any weights (batch,) of a step, from 0 on."""
+        """Return rows (batch, …), labels (batch, classes) and any weights (batch,) of a step, from 0 on."""
         number, place = divmod(step, self.in_a_pass)
         rows = self.order(number)[place * self.size : (place + 1) * self.size]
         data, classes = self.prepared(rows, step)
@@ -50,8 +53,8 @@ class Batches:
         return (data, classes, *weights)
 
     def prepared(self, rows: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """The data and the one-hot classes of some rows at a step."""
-        return self.inputs.stored(rows), self.one_hot[rows]
+        """The data and the labels (batch, classes) of some rows at a step."""
+        return self.inputs.stored(rows), self.targets[rows]
 
     def stream(self, first: int) -> tf.data.Dataset:
         """All batches from step `first` on, without end, loaded in parallel and ahead of their use."""

@@ -7,17 +7,16 @@ import keras
 import numpy as np
 
 from darkroom.models import forward, head_model
-from darkroom.models.heads.base import Classical, Data, require_memory_of
+from darkroom.models.heads.base import Classical, Data, Settings, require_memory_of
 from darkroom.models.inputs import Held, Inputs
 from darkroom.train.calibration import fit_temperature, log_loss
-from darkroom.train.params import Head
 from darkroom.train.result import History, Log
 
 MOST_FOR_CURVES = 2000  # training rows on which loss and accuracy are measured
 
 
 def fit(
-    params: Head,
+    settings: Settings,
     kind: Classical,
     train: Inputs,
     val: Inputs,
@@ -31,8 +30,8 @@ def fit(
     Log losses are those after calibration on validation, since the scores of a support vector machine are no logits.
 
     Args:
-        params: section `train.head`.
-        kind: the type that `params` names.
+        settings: section `train.head`, and `widths` where the features come from several layers.
+        kind: the type that `settings` name.
         train: training features.
         val: validation features.
         classes: names in the order of the logits.
@@ -47,7 +46,7 @@ def fit(
     Raises:
         UserError: the fit needs more memory than there is.
     """
-    settings, knob = params.model_dump(by_alias=True), kind.knob
+    knob = kind.knob
     features = train.rows(slice(0, 1)).shape[1]
     require_memory_of(kind.name, 4 * 4 * len(train) * features, (len(train), features))  # with scikit-learn's copies
     prepared = head_model.prepare(settings, features)

@@ -41,11 +41,12 @@ def fit_head(
     Returns:
         Its settings, the head (features to logits) with the weights of the epoch that is kept, and its history.
     """
-    kind = params.head.kind
+    kind, settings = params.head.kind, params.head.model_dump(by_alias=True)
+    if isinstance(train, Features) and len(train.widths) > 1:
+        settings["widths"] = train.widths
     if isinstance(kind, Classical):
         weights = params.weights_of(train.numbers(classes), len(classes))
-        return classical.fit(params.head, kind, train, val, classes, weights, session.seed, session.log)
-    settings = params.head.model_dump(by_alias=True)
+        return classical.fit(settings, kind, train, val, classes, weights, session.seed, session.log)
     head = head_model.build(settings, train.rows(slice(0, 1)).shape[1], len(classes))
     head_model.fit_scale(head, train)
     shuffled = batches.Batches(train, classes, params, session.seed)

@@ -65,7 +65,8 @@ def plan(whole: keras.Model, settings: FineTune, extracted: BackboneSpec) -> Pla
             f"train.fine_tune.unfreeze {settings.unfreeze} trains the layers after {below}, so that layer's features "
             f"are needed: set extract.layers to [{below}] and extract.pooling to flatten."
         )
-    return Plan(below, trained, top, None if settings.pixels_change() else below, below if available else None)
+    scored = below if available and not settings.mirror else None
+    return Plan(below, trained, top, None if settings.pixels_change() else below, scored)
 
 
 def fit(params: Params, backbone: BackboneSpec, session: loop.Session, folder: Path) -> Result:
@@ -131,6 +132,7 @@ def fit(params: Params, backbone: BackboneSpec, session: loop.Session, folder: P
         tuned=TunedSpec(start=chosen.scored, top=chosen.top, pooling=settings.pooling),
         head=head_settings,
         features=int(features.shape[1]),
+        mirror=settings.mirror,
         classes=tuple(classes),
     )
     report = {

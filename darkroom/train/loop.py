@@ -21,9 +21,10 @@ from darkroom.train.batches import Batches
 from darkroom.train.calibration import log_loss
 from darkroom.train.checkpoints import Checkpoints
 from darkroom.train.history import best_epoch, finished
-from darkroom.train.optimizers import optimizer, plateau_rate
+from darkroom.train.optimizers import average, optimizer, plateau_rate
 from darkroom.train.params import Descent
 from darkroom.train.result import History, Log
+from darkroom.train.sharpness import SharpnessAware
 from darkroom.train.tensorboard import Board
 
 MOST_STEPS = 32  # steps between two looks at the loss, at most
@@ -71,18 +72,21 @@ def fit(
         done: epochs of earlier phases.
 
     Raises:
-        UserError: the loss is never finite, and there is no earlier phase to fall back on.
+        UserError: the loss is never finite, and there is no earlier phase to fall back on; or `sam` on several devices.
     """
     steps = descent.validate_every or train.in_a_pass
     inside = [layer for part in model.layers if isinstance(part, keras.Model) for layer in part.layers]
     layers = [*model.layers, *inside]
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        if descent.sam:
+            raise UserError("train.sam is for one device: set train.strategy to none, or train.sam to 0.")
         for layer in layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = True
     # The same layers in another model, since a compiled model saves its optimizer with its weights.
-    learner = keras.Model(model.input, model.output, name=model.name)
-    method = optimizer(descent, descent.most_epochs() * steps)
+    learner = (SharpnessAware if descent.sam else keras.Model)(model.input, model.output, name=model.name)
+    learner.radius = descent.sam
+    method = optimizer(descent, steps)
     if any(layer.dtype_policy.name == "mixed_float16" for layer in layers):
         method = keras.optimizers.LossScaleOptimizer(method)  # else small gradients are 0 in float16
     learner.compile(
@@ -149,8 +153,15 @@ class _AfterEpoch(keras.callbacks.Callback):
         self.call = tf.function(lambda rows: self.model(rows, training=False), reduce_retracing=True)
         self.started: float | None = time.monotonic()
 
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Go on from the weights themselves, where those of the epoch before were averaged."""
+        if self.descent.ema and epoch:
+            average(self.model)
+
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Put the figures into `logs` too, where Keras' progress bar reads them."""
+        if self.descent.ema:
+            average(self.model)  # what is validated and kept is the average
         logits = forward.run(self.model, self.val, self.call)
         logs["val_accuracy"] = float((logits.argmax(axis=1) == self.labels).mean())
         logs["val_loss"] = log_loss(logits, self.labels)

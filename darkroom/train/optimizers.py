@@ -22,19 +22,53 @@ OPTIMIZERS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def optimizer(descent: "Descent", steps: int) -> "keras.optimizers.Optimizer":
-    """The optimizer of a training of so many steps; schedule `cosine` reaches a rate of 0 after the last one."""
+    """The optimizer of a training whose epochs have so many steps.
+
+    After a warm-up (Goyal et al., 2017), schedule `cosine` (Loshchilov and Hutter, SGDR, 2017) reaches a rate of 0
+    after the last step.
+    """
     import keras
     import tensorflow as tf
 
     from darkroom.train import fused_adam
 
     name, keys = OPTIMIZERS[descent.optimizer]
-    rate: Any = descent.learning_rate
-    if descent.schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, steps)
     settings: dict[str, Any] = {} if descent.weight_decay is None else {"weight_decay": descent.weight_decay}
+    if descent.ema:
+        settings |= {"use_ema": True, "ema_momentum": descent.ema}
     own = fused_adam if hasattr(fused_adam, name) and not tf.distribute.has_strategy() else keras.optimizers
-    return getattr(own, name)(rate, **settings, **{key: getattr(descent, key) for key in keys})
+    return getattr(own, name)(rates(descent, steps), **settings, **{key: getattr(descent, key) for key in keys})
+
+
+def rates(descent: "Descent", steps: int) -> Any:
+    """The learning rate, or its schedule, for epochs of so many steps."""
+    import keras
+
+    rate, warmup = descent.learning_rate, descent.warmup_epochs * steps
+    if descent.schedule != "cosine" and not warmup:
+        return rate
+    ramp: dict[str, Any] = {"warmup_target": rate, "warmup_steps": warmup} if warmup else {}
+    return keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup else rate,
+        max(1, descent.most_epochs() * steps - warmup),
+        alpha=0.0 if descent.schedule == "cosine" else 1.0,  # the share that remains at the end
+        **ramp,
+    )
+
+
+def average(model: "keras.Model") -> None:
+    """Exchange the weights in training with their exponential moving average (Polyak and Juditsky, 1992).
+
+    A second call undoes the first. The optimizer keeps what the model does not have.
+    """
+    import keras
+
+    method = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    # Keras' callback SwapEMAWeights adds and subtracts, which rounds.
+    for variable, other in zip(model.trainable_variables, method._model_variables_moving_average, strict=True):
+        value = keras.ops.convert_to_numpy(variable)
+        variable.assign(other)
+        other.assign(value)
 
 
 def plateau_rate(losses: list[float], descent: "Descent") -> float:

@@ -1,5 +1,6 @@
 """Section `train` of params.yaml."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -7,7 +8,8 @@ from pydantic import AfterValidator, Field, create_model, field_validator, model
 
 from darkroom.augment.params import Changes
 from darkroom.augment.transforms import Transforms
-from darkroom.core.params import Count, OneOf, Pooling, Positive, Precision, Section, Side
+from darkroom.core.params import Count, OneOf, Pooling, Positive, Precision, Section, Share, Side
+from darkroom.core.paths import WEIGHTS
 from darkroom.models import heads, networks
 from darkroom.models.heads.base import Classical
 from darkroom.models.heads.base import Head as HeadType
@@ -41,9 +43,15 @@ class Descent(Section):
     nesterov: bool = False
     weight_decay: float | None = Field(None, ge=0, le=1000)
     schedule: Literal["constant", "cosine", "plateau"] = "constant"
+    warmup_epochs: Annotated[int, Field(ge=0, le=MOST_EPOCHS)] = 0
     plateau_factor: float = Field(0.3, ge=1e-10, lt=1)
     plateau_patience: Count = 2
+    ema: float = Field(0.0, ge=0, lt=1)
+    sam: float = Field(0.0, ge=0, le=10)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    teacher: str | None = Field(None, min_length=1)
+    teacher_weight: float = Field(0.9, ge=0, le=1)
+    teacher_temperature: float = Field(2.0, ge=0.1, le=100)
     class_weights: Literal["balanced", "none"] = "none"
     precision: Precision = "auto"
     tensorboard: Literal["none", "scalars", "activations"] = "none"
@@ -59,6 +67,12 @@ class Descent(Section):
                 raise ValueError(f"steps {self.steps} are validated over {MOST_EPOCHS:,} times: raise validate_every")
         if isinstance(self.keep, int) and self.checkpoints != "all":
             raise ValueError(f"keep {self.keep} needs checkpoints: all")
+        if self.warmup_epochs and self.schedule == "plateau":
+            raise ValueError("warmup_epochs is for schedules constant and cosine, not for plateau: set it to 0")
+        if self.teacher and (WEIGHTS not in Path(self.teacher).parents or ".." in Path(self.teacher).parts):
+            raise ValueError(
+                f"teacher is {self.teacher}, but must be a model's folder below {WEIGHTS}, which DVC tracks"
+            )
         return self
 
     def most_epochs(self) -> int:
@@ -113,6 +127,7 @@ class Pixels(Section):
     online: Changes = Changes()
     mixup: Annotated[float, Field(le=1000), AfterValidator(_alpha)] = 0.0
     cutmix: Annotated[float, Field(le=1), AfterValidator(_alpha)] = 0.0
+    mirror: bool = False
 
     def pixels_change(self) -> bool:
         """Whether an epoch's pictures differ from those of the one before."""
@@ -144,6 +159,8 @@ class Scratch(Pixels):
     image_size: list[Side] = Field([32, 32], min_length=2, max_length=2)
     color: Literal["rgb", "grey"] = "rgb"
     activation: Literal["relu", "tanh", "sigmoid", "leaky_relu"] | None = None
+    filters: Annotated[int, Field(ge=1, le=4096)] | None = None
+    stochastic_depth: Share = 0.0
 
 
 class Params(Descent):
@@ -166,9 +183,15 @@ class Params(Descent):
             raise ValueError(f"mode fine_tune needs a head of type dense: {self.head.type} has no gradient")
         if self.mode != "scratch" and self.label_smoothing and classical:
             raise ValueError(f"label_smoothing is for a head of type dense, not for {self.head.type}")
+        if self.teacher and not self.by_descent:
+            raise ValueError(f"teacher is for a head of type dense, not for {self.head.type}: set it to null")
         for kind in heads.registered().values():
             if problem := kind.contradiction(self.head):
                 raise ValueError(problem)
+        if self.mode == "scratch":
+            for option in set(networks.OPTIONS) - networks.options(self.network):
+                if getattr(self.scratch, option):
+                    raise ValueError(f"scratch.{option} is not for network {self.network}: remove it")
         if self.mode == "fine_tune" and self.steps:
             raise ValueError("steps is for modes head and scratch: set it to null, and fine_tune.epochs")
         longest = self.most_epochs()
@@ -195,8 +218,11 @@ class Params(Descent):
     def reported(self) -> dict[str, Any]:
         """The settings that this mode uses, for reports/train.json; those of the model itself are in model.json."""
         keys = {"class_weights", "label_smoothing", "calibration"}
+        if self.teacher:
+            keys |= {"teacher", "teacher_weight", "teacher_temperature"}
         if self.by_descent:
-            keys |= {"optimizer", "learning_rate", "schedule", "batch_size", "epochs", "steps", "patience", "keep"}
+            keys |= {"optimizer", "learning_rate", "schedule", "warmup_epochs", "ema", "sam"}
+            keys |= {"batch_size", "epochs", "steps", "patience", "keep"}
         if self.mode in ("fine_tune", "scratch"):
             keys |= {self.mode}
         return self.model_dump(mode="json", by_alias=True, include=keys)

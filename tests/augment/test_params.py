@@ -19,5 +19,5 @@ def test_the_tutorial_is_that_of_the_tutorials():
 def test_presets_are_those_of_the_table():
     for name in PRESETS:
         assert Params(preset=name).transforms() == PRESETS[name]
-    with pytest.raises(ValueError, match="Input should be 'tutorial' or 'none'"):
+    with pytest.raises(ValueError, match="Input should be 'tutorial', 'trivial_augment' or 'none'"):
         Params(preset="heavy")

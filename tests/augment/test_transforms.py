@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darkroom.augment.transforms import PRESETS, Transforms, affine, apply, draw
+from darkroom.augment.transforms import ALTERNATIVES, PRESETS, Transforms, affine, apply, draw
 from darkroom.core import seeds
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
@@ -161,3 +161,33 @@ def test_a_picture_does_not_depend_on_its_batch(shape, transforms):
         assert together.shape == (13, *shape)
         assert all((changed(image, transforms, n) == together[n]).all() for n, image in enumerate(images))
         assert (batch(images[5:9], transforms, 5) == together[5:9]).all()
+
+
+def test_a_single_transform_is_drawn_for_each_picture():
+    """All of them in turn, or none; cropping, flipping and erasing are not among them."""
+    alone, none = set(), 0
+    for number in range(300):
+        full = draw(40, 60, PRESETS["trivial_augment"]._replace(crop=0, horizontal_flip=False), seeds.stream(1, number))
+        still = np.allclose(full.matrix, np.eye(3))
+        changes = [full.hue, full.saturation, np.ptp(full.colours), full.contrast - 1, full.noise]
+        brighter = bool(full.colours.any() and not np.ptp(full.colours))
+        kinds = [not still, *(bool(change) for change in changes), brighter]
+        assert sum(kinds) <= 1
+        alone |= {kinds.index(True)} if any(kinds) else set()
+        none += not any(kinds)
+        assert full.erased[1] - full.erased[0] <= 16
+    assert alone == set(range(7))
+    assert 10 < none < 50  # of 300, with as many choices as there are alternatives and one more
+    assert len(ALTERNATIVES) == 11
+
+
+@given(st.integers(0, 10_000))
+def test_what_a_single_transform_changes_it_changes_as_among_all(number):
+    """Switching `single` on takes others away, and leaves the one that is drawn as it was."""
+    both = [
+        draw(20, 30, TUTORIAL._replace(single=single, hue=0.1, noise=0.1), seeds.stream(2, number))
+        for single in (False, True)
+    ]
+    assert both[1].hue in (0, both[0].hue)
+    assert both[1].noise in (0, both[0].noise)
+    assert both[1].erased == both[0].erased

@@ -133,6 +133,8 @@ SMALL = {
     "animals_vgg16_features": ["extract.image_size=[64, 64]"],
     "animals_vgg16_finetune": ["extract.image_size=[64, 64]", "train.epochs=2", "train.fine_tune.epochs=1"],
     "fashion_cnn": ["download.limit_per_class=100", "train.epochs=2"],
+    "flowers_vgg16_features": ["extract.image_size=[64, 64]"],
+    "mnist_best": ["train.epochs=2", "train.scratch.filters=8"],
     "flowers_mobilenetv2": ["extract.weights=random", "extract.image_size=[64, 64]", "train.epochs=2"],
     "horses_inceptionv3": ["extract.weights=random", "extract.image_size=[96, 96]", "train.fine_tune.epochs=1"],
     "mnist_cnn": ["split.fixed=[100, 1]", "train.steps=4", "train.validate_every=2"],
@@ -146,7 +148,7 @@ def test_every_recipe_runs_whole(pictures, tmp_path, name):
     folder = clone(tmp_path / "darkroom")
     identify(folder)
     incoming = folder / "data/incoming"
-    if name == "mnist_cnn":
+    if name.startswith("mnist"):
         mixed = sorted(pictures, key=lambda path: path.name)  # the number of its row
         rows = [[path.parent.name, *decode(path)[..., 0].ravel()] for path in mixed]
         for file, chosen in (("mnist_train.csv", rows[::2] + rows[1::4]), ("mnist_test.csv", rows[3::4])):

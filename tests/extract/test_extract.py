@@ -149,3 +149,18 @@ def test_what_is_measured_is_computed_as_exports_compute(split):
         assert train.dtype == np.float16
         assert not (train == exact["train"]).all()
         assert np.linalg.norm(train - exact["train"]) < 0.02 * np.linalg.norm(exact["train"])
+
+
+def test_mirrored_features_are_the_mean_over_both_images(split):
+    """Pooled, so that it does not matter which of the two the file holds."""
+    plain, mirrored = ({}, {})
+    for rows, changes in ((plain, {}), (mirrored, {"mirror": True})):
+        run(pooling="avg", layers=["block3_pool"], **changes)
+        features = Features(split / "data/features", "train", ["block3_pool"])
+        rows.update(zip(features.paths, features.rows(), strict=True))
+    extractor = vgg16((32, 32), ["block3_pool"], "avg")
+    for path in list(plain)[::7]:
+        pixels = decode(split / path)[None].astype(np.float32)
+        other = extractor(pixels[:, :, ::-1])["block3_pool"].numpy()[0]
+        assert mirrored[path] == pytest.approx((plain[path] + other) / 2, abs=1e-2)
+        assert np.abs(plain[path] - other).max() > 0.1

@@ -142,13 +142,16 @@ def small_features(project: Path, labels: list[str] | None = None) -> tuple[Any,
     return (*result, classes)
 
 
-def fitted_head(data: Any, seed: int = 1, log: Any = lambda *_: None, **changes: Any) -> Any:
-    """Train a small head (see `head_params`) on (train, val, classes): its settings, the head, and its history."""
+def fitted_head(data: Any, seed: int = 1, log: Any = lambda *_: None, work: Any = None, **changes: Any) -> Any:
+    """Train a small head (see `head_params`) on (train, val, classes): its settings, the head, and its history.
+
+    `work` is the session, for one that goes on with a training.
+    """
     from darkroom.core import runtime
     from darkroom.train.features import fit_head
 
     runtime.prepare(seed)
-    return fit_head(head_params(**changes), *data, session(seed, log))
+    return fit_head(head_params(**changes), *data, work or session(seed, log))
 
 
 @functools.cache

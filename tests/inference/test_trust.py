@@ -122,7 +122,7 @@ LISTED = {
     ("darkroom/core/yaml.py", "yaml.load"): "plain values",
     ("darkroom/download/sources/__init__.py", "importlib.import_module"): "one of a list",
     ("darkroom/export/cache.py", "np.load"): "arrays",
-    ("darkroom/extract/feature_cache.py", "np.load"): "arrays",
+    ("darkroom/core/row_cache.py", "np.load"): "arrays",
     ("darkroom/inference/formats/__init__.py", "importlib.import_module"): "files of the folder",
     ("darkroom/inference/formats/keras.py", "keras.models.load_model"): "known layers, or trusted",
     ("darkroom/inference/formats/onnx.py", "onnx.load"): "data, and a file that this process wrote",

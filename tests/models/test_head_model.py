@@ -34,6 +34,14 @@ def test_features_are_prepared_as_numpy_would(train, steps, monkeypatch):
     assert np.abs(forward.run(model, train) - x).max() < 2e-3 * max(1, np.abs(x).max())
 
 
+def test_layers_are_scaled_one_by_one(train):
+    rows = train.rows() * np.repeat([1, 100], [200, train.rows().shape[1] - 200]).astype(np.float32)
+    settings = {"type": "rbf_svm", "prepare": ["l2"], "widths": [200, rows.shape[1] - 200]}
+    prepared = head_model.prepare(settings, rows.shape[1])(rows).numpy()
+    for part, before in ((prepared[:, :200], rows[:, :200]), (prepared[:, 200:], rows[:, 200:])):
+        assert part == pytest.approx(before / np.linalg.norm(before, axis=1, keepdims=True), abs=1e-5)
+
+
 def test_a_feature_that_hardly_varied_does_not_blow_up(train):
     x = train.rows().copy()
     x[:, 0] = 1.0

@@ -1,5 +1,7 @@
 """Networks that are trained from scratch: their layers, counted by hand, and what is done to pixels inside."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -14,8 +16,21 @@ from darkroom.train.params import Params
 pytestmark = pytest.mark.usefixtures("tensorflow")
 
 
-def settings(name, size=(28, 28), color="grey", activation=None):
-    return {"name": name, "image_size": list(size), "color": color, "activation": activation}
+def settings(name, size=(28, 28), color="grey", activation=None, **options):
+    return {"name": name, "image_size": list(size), "color": color, "activation": activation, **options}
+
+
+def residual_block(number, before, filters, shortcut):
+    """Weights of a block of compact_resnet: batch norm, two convolutions without biases, squeeze and excitation."""
+    return {
+        f"batch_norm_{number}_1": 4 * before,
+        **({f"shortcut_{number}": before * filters} if shortcut else {}),
+        f"conv_{number}_1": 3 * 3 * before * filters,
+        f"batch_norm_{number}_2": 4 * filters,
+        f"conv_{number}_2": 3 * 3 * filters * filters,
+        f"excite_{number}_1": filters * filters // 8 + filters // 8,
+        f"excite_{number}_2": filters // 8 * filters + filters,
+    }
 
 
 # Weights of each layer that has any: kernels are height x width x inputs x outputs, and a bias for each output; batch
@@ -68,6 +83,21 @@ BY_HAND = {
         },
         2_167_587,
     ),
+    "compact_resnet": (
+        settings("compact_resnet", filters=16),
+        10,
+        {
+            "stem": 3 * 3 * 1 * 16,
+            **residual_block(1, 16, 16, shortcut=False),
+            **residual_block(2, 16, 32, shortcut=True),
+            **residual_block(3, 32, 32, shortcut=False),
+            **residual_block(4, 32, 64, shortcut=True),
+            **residual_block(5, 64, 64, shortcut=False),
+            "batch_norm_last": 4 * 64,
+            "logits": 64 * 10 + 10,
+        },
+        173_828,
+    ),
     "dense": (
         settings("dense", (192, 192), "rgb"),
         5,
@@ -89,7 +119,9 @@ def test_weights_are_as_many_as_worked_out_by_hand(name):
 def test_params_offer_the_networks_that_there_are():
     assert set(networks.names()) == {*BY_HAND, "small_resnet"}
     assert [Params(network=name).network for name in networks.names()] == networks.names()
-    with pytest.raises(ValueError, match="should be 'dense', 'fashion_cnn', 'mini_vggnet', 'mnist_cnn' or 'small_res"):
+    with pytest.raises(
+        ValueError, match="should be 'compact_resnet', 'dense', 'fashion_cnn', 'mini_vggnet', 'mnist_cnn' or"
+    ):
         Params(network="vgg")
 
 
@@ -145,7 +177,9 @@ def test_grey_is_luma():
 def test_the_activation_is_the_one_that_is_asked_for(activation):
     for name in networks.names():
         layers = networks.build(settings(name, activation=activation), 10).layers
-        used = {layer.activation for layer in layers if hasattr(layer, "activation")} - {keras.activations.linear}
+        gates = [layer for layer in layers if re.fullmatch("excite_._2", layer.name)]  # always between 0 and 1
+        used = {layer.activation for layer in layers if hasattr(layer, "activation") and layer not in gates}
+        used -= {keras.activations.linear}
         assert used == {keras.activations.get(activation)}, name
 
 
@@ -171,3 +205,21 @@ def test_fused_batch_norm_is_keras_own():
         results.append([normal, *gradients, *layer.get_weights(), layer(maps, training=False)])
     for ours, theirs in zip(results[1], results[0], strict=True):
         assert np.abs(ours - theirs).max() <= 2e-5 * max(1, np.abs(theirs).max())
+
+
+def test_options_change_the_networks_that_have_them():
+    """Large pictures are halved at once; a wrong option is refused before the training."""
+    wide, narrow = (networks.build(settings("compact_resnet", filters=filters), 10) for filters in (None, 16))
+    assert wide.get_layer("conv_1_1").filters == 2 * narrow.get_layer("conv_1_1").filters == 32
+    large = networks.build(settings("compact_resnet", (64, 64), filters=16), 10)
+    assert [network.get_layer("stem").output.shape[1] for network in (narrow, large)] == [28, 32]
+    deep = networks.build(settings("compact_resnet", stochastic_depth=0.5), 10)
+    assert [deep.get_layer(f"depth_{block}").rate for block in range(1, 6)] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+    pixels = np.random.default_rng(0).uniform(0, 255, (64, 14, 14, 64)).astype(np.float32)
+    kept = deep.get_layer("depth_5")(pixels, training=True).numpy().reshape(64, -1)
+    assert set(np.unique(np.any(kept, axis=1))) == {False, True}  # whole blocks, picture by picture
+    assert (kept == np.where(np.any(kept, axis=1, keepdims=True), 2 * pixels.reshape(64, -1), 0)).all()
+    with pytest.raises(ValueError, match=r"scratch.filters is not for network mini_vggnet: remove it"):
+        Params(mode="scratch", network="mini_vggnet", scratch={"filters": 8})
+    with pytest.raises(ValueError, match=r"scratch.stochastic_depth is not for network dense: remove it"):
+        Params(mode="scratch", network="dense", scratch={"stochastic_depth": 0.1})

@@ -30,7 +30,7 @@ SHORT = {"train.epochs": 2, "train.fine_tune.epochs": 1}
 # VGG16's block3_pool, flat.
 WHOLE, CI, BRIEF = [], [pytest.mark.full], [pytest.mark.full, pytest.mark.table]
 # Modes that `make test` leaves to `make test-full`, since they take a minute each: tests/train has their parts.
-LONG = ("reduced precision", "all", "batch norm", "new pixels", "small_resnet")
+LONG = ("reduced precision", "all", "batch norm", "new pixels", "compact_resnet", "small_resnet")
 MODES = {
     "dense": ({"train.head.activation": "tanh", "train.head.batch_norm": True}, TRAINED, 0.5, BRIEF),
     "logistic": ({"train.head.type": "logistic", "train.calibration": "none"}, TRAINED, 0.6, BRIEF),
@@ -43,6 +43,9 @@ MODES = {
         {"download.classes": ["Bag", "Coat"], "extract.layers": ["block2_pool", "block4_pool"],
          "extract.pooling": "max", "train.head.output": "sigmoid"},
         [*STAGES], 0.8, BRIEF,
+    ),
+    "mirrored features": (
+        {"train.head.type": "linear_svm", "extract.mirror": True, "extract.pooling": "avg"}, EXTRACTED, 0.5, BRIEF
     ),
     "block from the cut": ({**FINE, "train.fine_tune.unfreeze": "block4"}, TRAINED, 0.3, BRIEF),
     "layers from the cut": (
@@ -92,6 +95,13 @@ MODES = {
         {**SCRATCH, "train.network": "dense", "train.optimizer": "adamw", "train.weight_decay": 0.01,
          "train.scratch.activation": "tanh", "train.strategy": "mirrored"},
         TRAINED, 0.5, BRIEF,
+    ),
+    "compact_resnet": (
+        {**SCRATCH, "extract.backbone": None, "train.network": "compact_resnet", "train.schedule": "cosine",
+         "train.warmup_epochs": 2, "train.ema": 0.9, "train.scratch.image_size": [28, 28], "train.scratch.filters": 16,
+         "train.scratch.stochastic_depth": 0.1, "train.scratch.mirror": True,
+         "train.scratch.online": {"preset": "trivial_augment"}},
+        EXTRACTED, 0.4, BRIEF,
     ),
     "small_resnet": (
         {**SCRATCH, "extract.backbone": None, "train.network": "small_resnet", "train.checkpoints": "all",

@@ -51,7 +51,11 @@ WRONG = [
         3,
         "train.fine_tune.online.rotatoin is unknown (allowed here: preset, rotation",
     ),
-    ("train.network", "lenet", "train.network is 'lenet', but should be 'dense', 'fashion_cnn', 'mini_vggnet', "),
+    (
+        "train.network",
+        "lenet",
+        "train.network is 'lenet', but should be 'compact_resnet', 'dense', 'fashion_cnn', 'mini_vggnet', ",
+    ),
     ("train.keep", 0, "train.keep is 0, but should be 'best' or 'last' or should be greater than or equal to 1"),
     ("train.keep", 7, "train: keep 7 needs checkpoints: all"),
     ("train.steps", 10, "train: steps needs validate_every, the number of steps between two validations"),
@@ -64,7 +68,7 @@ WRONG = [
     (
         "train.scratch.colour",
         "grey",
-        "train.scratch.colour is unknown (allowed here: online, mixup, cutmix, image_size",
+        "train.scratch.colour is unknown (allowed here: online, mixup, cutmix, mirror, image_size",
     ),
     ("train.scratch.image_size", [32], "train.scratch.image_size is [32], but should have at least 2 items"),
     ("train.head.dropout", [0.1], "train: head.dropout has 1 values, but there are 2 dense layers"),

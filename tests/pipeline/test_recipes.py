@@ -30,10 +30,11 @@ def kitchen(workspace):
 def test_a_recipe_is_valid_minimal_and_explained(kitchen, name):
     content = recipes.merged(name, [])
     params.check(content)
-    first, second, third, *rest = (kitchen / f"recipes/{name}.yaml").read_text().splitlines()
+    first, second, third, fourth, *rest = (kitchen / f"recipes/{name}.yaml").read_text().splitlines()
     assert first.startswith("# ")
     assert second.startswith("# From ")
     assert third.startswith("# Data: ")
+    assert fourth.startswith("# Reached: ")
     assert sum(bool(line) for line in rest) <= 20
     assert f"{name}  " in recipes.listing()
     assert first[2:] in recipes.listing()

@@ -196,3 +196,36 @@ def test_steps_taken_together_are_the_same_steps(features, monkeypatch):
         histories.append(history)
     assert all((a == b).all() for a, b in zip(*weights, strict=True))
     assert histories[0] == histories[1]
+
+
+def test_the_average_of_the_weights_is_validated_and_kept_and_training_goes_on_without_it(features):
+    """With a decay near 0 it is the last weights; a killed training resumes with the average and without."""
+    results = {}
+    for decay in (0.0, 1e-7, 0.9):
+        _, head, history = fitted_head(features, epochs=3, ema=decay)
+        results[decay] = [*head.get_weights()], history
+    for same, expected in zip(results[1e-7][0], results[0.0][0], strict=True):
+        assert same == pytest.approx(expected, abs=1e-5)
+    assert results[0.9][1]["loss"] == pytest.approx(results[0.0][1]["loss"], rel=1e-6)
+    assert results[0.9][1]["val_loss"] != pytest.approx(results[0.0][1]["val_loss"], rel=1e-4)
+
+
+def test_an_interrupted_average_goes_on(features, monkeypatch):
+    heads = []
+    work = session()
+    for stop in (None, 2):
+        with monkeypatch.context() as patch:
+            if stop:
+                work = session()
+                save = loop.Checkpoints.save
+
+                def interrupted(self, model, history, over, save=save):
+                    save(self, model, history, over)
+                    if len(history["loss"]) == 2:
+                        raise KeyboardInterrupt
+
+                patch.setattr(loop.Checkpoints, "save", interrupted)
+                with pytest.raises(KeyboardInterrupt):
+                    fitted_head(features, work=work, epochs=5, ema=0.9)
+        heads.append(fitted_head(features, work=work, epochs=5, ema=0.9)[1])
+    assert all((a == b).all() for a, b in zip(*(head.get_weights() for head in heads), strict=True))

@@ -7,7 +7,7 @@ import pytest
 
 from darkroom.core import hashing, sealed
 from darkroom.core.model_spec import BackboneSpec
-from darkroom.extract.feature_cache import FeatureCache
+from darkroom.core.row_cache import RowCache
 from stages import extract
 from tests.helpers.project import ROOT
 
@@ -48,17 +48,17 @@ def test_the_key_holds_the_specification():
 
 
 def test_rows_come_back_in_any_order_from_several_chunks(workspace):
-    cache = FeatureCache({"layer": 1})
+    cache = RowCache("features", {"layer": 1})
     assert cache.missing(["a", "b", "a"]) == ["a", "b"]
     cache.add(["a", "b"], {"layer": np.array([[1.0], [2.0]], np.float16)})
     cache.add(["c"], {"layer": np.array([[3.0]], np.float16)})
     (cache.folder / ".x.npz.999999999.partial").write_bytes(b"left by a killed process")
-    again = FeatureCache({"layer": 1})
+    again = RowCache("features", {"layer": 1})
     assert again.missing(["a", "d", "c"]) == ["d"]
     again.write(["c", "a", "b", "a"], "layer", workspace / "rows.npy")
     rows = np.load(workspace / "rows.npy")
     assert (rows.dtype, rows.ravel().tolist()) == (np.float16, [3, 1, 2, 1])
-    assert FeatureCache({"layer": 2}).missing(["a"]) == ["a"]
+    assert RowCache("features", {"layer": 2}).missing(["a"]) == ["a"]
 
 
 DAMAGE = {
@@ -80,40 +80,40 @@ def flipped(content, place=0.5, bit=1):
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_chunk_is_computed_again(workspace, damage, capsys):
-    cache = FeatureCache({"layer": 1})
+    cache = RowCache("features", {"layer": 1})
     cache.add(["a", "b"], {"layer": np.array([[1.0], [2.0]], np.float16)})
     cache.add(["c"], {"layer": np.array([[3.0]], np.float16)})
     chunk = cache.places["a"][0]
     DAMAGE[damage](chunk)
-    again = FeatureCache({"layer": 1})
+    again = RowCache("features", {"layer": 1})
     assert again.missing(["a", "b", "c"]) == ["a", "b"]
     assert "is damaged, so its pictures go through the network again" in capsys.readouterr().out
     again.add(["a", "b"], {"layer": np.array([[1.0], [2.0]], np.float16)})
     again.write(["c", "a", "b"], "layer", workspace / "rows.npy")
     assert np.load(workspace / "rows.npy").ravel().tolist() == [3, 1, 2]
     assert sealed.is_intact(chunk)
-    assert FeatureCache({"layer": 1}).missing(["a", "b", "c"]) == []
+    assert RowCache("features", {"layer": 1}).missing(["a", "b", "c"]) == []
 
 
 def test_any_flipped_bit_is_noticed(workspace):
     seed = time.time_ns()
     print(f"seed {seed}")
     draw = random.Random(seed)
-    cache = FeatureCache({"layer": 1})
+    cache = RowCache("features", {"layer": 1})
     cache.add(["a", "b"], {"layer": np.ones((2, 50), np.float16)})
     chunk = cache.places["a"][0]
     content = chunk.read_bytes()
     for _ in range(100):
         chunk.write_bytes(flipped(content, draw.random(), 1 << draw.randrange(8)))
-        assert FeatureCache({"layer": 1}).missing(["a", "b"]) == ["a", "b"]
+        assert RowCache("features", {"layer": 1}).missing(["a", "b"]) == ["a", "b"]
 
 
 def test_only_chunks_with_wanted_pictures_are_read(workspace):
     """A cache of many data sets would take minutes to verify."""
-    cache = FeatureCache({"layer": 1})
+    cache = RowCache("features", {"layer": 1})
     cache.add(["a"], {"layer": np.ones((1, 5000), np.float16)})
     cache.add(["b"], {"layer": np.zeros((1, 5000), np.float16)})
     other = cache.places["b"][0]
     other.write_bytes(flipped(other.read_bytes(), 0.9))
-    assert FeatureCache({"layer": 1}).missing(["a"]) == []
+    assert RowCache("features", {"layer": 1}).missing(["a"]) == []
     assert other.exists()

@@ -27,7 +27,7 @@ recipe: .venv/installed  ## run a known-good experiment: NAME=… SET="key=value
 
 check-recipe: .venv/installed  ## run a recipe again, and compare its accuracy with the recorded one: NAME=… SET="key=value …"
 	@python -m darkroom recipe $(NAME) $(SET) --exp $(NAME)-$$(date +%Y%m%d-%H%M%S)
-	@python -m darkroom check-recipe $(NAME)
+	@python -m darkroom results $(NAME)
 
 sweep: .venv/installed  ## search for a better head on the features: NAME=… ARGS="--trials 50 --heads dense,rbf_svm"
 	@python -m darkroom check

@@ -15,7 +15,7 @@ COMMANDS = {
     "predict": "darkroom.commands.predict.command",
     "page": "darkroom.commands.page.command",
     "recipe": "darkroom.commands.recipe",
-    "check-recipe": "darkroom.commands.check_recipe",
+    "results": "darkroom.commands.results",
     "advise": "darkroom.commands.advise",
     "sweep": "darkroom.commands.sweep.command",
     "compare": "darkroom.commands.compare.command",

@@ -189,9 +189,12 @@ class Params(Descent):
             if problem := kind.contradiction(self.head):
                 raise ValueError(problem)
         if self.mode == "scratch":
-            for option in set(networks.OPTIONS) - networks.options(self.network):
-                if getattr(self.scratch, option):
-                    raise ValueError(f"scratch.{option} is not for network {self.network}: remove it")
+            for network, options in networks.OPTIONS.items():
+                for option in options if network != self.network else ():
+                    if getattr(self.scratch, option):
+                        raise ValueError(
+                            f"scratch.{option} is for network {network}, not for {self.network}: remove it"
+                        )
         if self.mode == "fine_tune" and self.steps:
             raise ValueError("steps is for modes head and scratch: set it to null, and fine_tune.epochs")
         longest = self.most_epochs()

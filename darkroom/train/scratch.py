@@ -18,7 +18,7 @@ def fit(params: Params, session: loop.Session) -> Result:
     train, val = (Pictures(listed(part), (height, width)).hold() for part in ("train", "val"))
     classes, choice = sorted(set(train.labels)), precision.choose(params.precision)
     settings = {"name": params.network, **params.scratch.model_dump(include={"image_size", "color", "activation"})}
-    settings |= {option: getattr(params.scratch, option) for option in networks.options(params.network)}
+    settings |= {option: getattr(params.scratch, option) for option in networks.OPTIONS.get(params.network, ())}
     network = networks.build(settings, len(classes), choice.policy)
     what = f"train.batch_size {params.batch_size} with train.scratch.image_size {params.scratch.image_size}"
     runtime.require_memory_for(network, params.batch_size, True, what, "choose smaller ones")

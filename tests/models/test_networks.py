@@ -219,7 +219,9 @@ def test_options_change_the_networks_that_have_them():
     kept = deep.get_layer("depth_5")(pixels, training=True).numpy().reshape(64, -1)
     assert set(np.unique(np.any(kept, axis=1))) == {False, True}  # whole blocks, picture by picture
     assert (kept == np.where(np.any(kept, axis=1, keepdims=True), 2 * pixels.reshape(64, -1), 0)).all()
-    with pytest.raises(ValueError, match=r"scratch.filters is not for network mini_vggnet: remove it"):
+    with pytest.raises(
+        ValueError, match=r"scratch.filters is for network compact_resnet, not for mini_vggnet: remove it"
+    ):
         Params(mode="scratch", network="mini_vggnet", scratch={"filters": 8})
-    with pytest.raises(ValueError, match=r"scratch.stochastic_depth is not for network dense: remove it"):
+    with pytest.raises(ValueError, match=r"scratch.stochastic_depth is for network compact_resnet, not for dense"):
         Params(mode="scratch", network="dense", scratch={"stochastic_depth": 0.1})

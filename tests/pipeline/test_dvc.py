@@ -71,7 +71,7 @@ def test_reworded_code_reruns_only_the_stages_that_use_it(cheap_copy):
 def test_weights_of_ones_own_are_a_dependency_that_git_never_sees(cheap_copy):
     (cheap_copy / "data/weights/another").mkdir(parents=True)
     (cheap_copy / "data/weights/another/file.h5").write_bytes(b"weights")
-    assert changed_dependencies(cheap_copy) == {"extract": {"data/weights"}}
+    assert changed_dependencies(cheap_copy) == {stage: {"data/weights"} for stage in ("extract", "train")}
     assert run("git", "status", "--porcelain", cwd=cheap_copy).stdout == ""
 
 

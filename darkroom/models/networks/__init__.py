@@ -1,12 +1,11 @@
 """The networks that are trained from scratch, one file each: resized pixels in, logits out.
 
-The file of a network has its name, and a function `layers(x, activation, classes)`, which may take some of `OPTIONS`
-too. A new file in this folder adds a network. Its layers have names: Keras' numbers would depend on what else the
-process has built, and they are stored in the weights file.
+The file of a network has its name, and a function `layers(x, activation, classes)`, which takes its `OPTIONS` too. A
+new file in this folder adds a network. Its layers have names: Keras' numbers would depend on what else the process has
+built, and they are stored in the weights file.
 """
 
 import importlib
-import inspect
 import pkgutil
 from typing import TYPE_CHECKING, Any
 
@@ -16,21 +15,12 @@ if TYPE_CHECKING:
     import keras
 
 
-OPTIONS = ("filters", "stochastic_depth")  # settings that only some networks have
+OPTIONS = {"compact_resnet": ("filters", "stochastic_depth")}  # settings that only some networks have
 
 
 def names() -> list[str]:
     """The networks that `train.network` can name. Does not import Keras."""
     return [module.name for module in pkgutil.iter_modules(__path__) if module.name != "base"]
-
-
-def options(name: str) -> set[str]:
-    """Those of `OPTIONS` that a network takes."""
-    return {*OPTIONS} & {*inspect.signature(_module(name).layers).parameters}
-
-
-def _module(name: str) -> Any:
-    return importlib.import_module(f"{__name__}.{name}")
 
 
 def build(settings: dict[str, Any], classes: int, precision: str = "float32") -> "keras.Model":
@@ -51,13 +41,14 @@ def build(settings: dict[str, Any], classes: int, precision: str = "float32") ->
     name, (height, width) = settings["name"], settings["image_size"]
     if name not in names():  # a model's specification may come from anywhere
         raise UserError(f"there is no network {name}: choose one of {', '.join(names())}.")
-    chosen = {option: settings[option] for option in options(name) if settings.get(option) is not None}
+    network = importlib.import_module(f"{__name__}.{name}")
+    chosen = {option: settings[option] for option in OPTIONS.get(name, ()) if settings.get(option) is not None}
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
         pixels = keras.Input((height, width, 3), name="resized")
         x = Grey(name="grey", dtype="float32")(pixels) if settings["color"] == "grey" else pixels
-        logits = _module(name).layers(x, settings["activation"] or "relu", classes, **chosen)
+        logits = network.layers(x, settings["activation"] or "relu", classes, **chosen)
         return keras.Model(pixels, logits, name=name)
     except ValueError as error:
         message = " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""The command check-recipe: the last run against the record of its recipe."""
+"""The command results: the last run against the record of its recipe."""
 
 import json
 import shutil
@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.commands import check_recipe
+from darkroom.commands import results
 from darkroom.core.errors import UserError
 from darkroom.core.files import read_csv
 from darkroom.pipeline import recipes
 from tests.helpers.project import ROOT, inside, without
 
-HEADER = ",".join(check_recipe.COLUMNS)
+HEADER = ",".join(results.COLUMNS)
 
 
 @pytest.fixture
@@ -27,13 +27,13 @@ def ran(project, tmp_path, monkeypatch):
 
 def record(low, high, seed=3, name="animals_minivgg"):
     rows = [f"{name},{seed},{(low + high) / 2},{low},{high},0.5,0.7,600,6.5,Some CPU,abc1234"]
-    check_recipe.RESULTS.write_text("\n".join([HEADER, *rows]) + "\n")
+    results.RESULTS.write_text("\n".join([HEADER, *rows]) + "\n")
 
 
 def test_a_run_inside_the_recorded_interval_is_one_and_another_an_error(ran, capsys):
     accuracy = json.loads(Path("reports/metrics.json").read_text())["accuracy"]
     record(accuracy - 0.05, accuracy + 0.01)
-    check_recipe.main("animals_minivgg", None, table=False)
+    results.main("animals_minivgg", None, table=False)
     text = capsys.readouterr().out
     assert text.startswith(
         f"animals_minivgg, seed 3: {accuracy:.4f} on test; recorded {accuracy - 0.02:.4f}, 95 % interval"
@@ -41,20 +41,20 @@ def test_a_run_inside_the_recorded_interval_is_one_and_another_an_error(ran, cap
     assert text.endswith("seed 3: inside the interval\n")
     record(accuracy + 0.01, accuracy + 0.05, seed=1)
     with pytest.raises(UserError, match="seed 1: outside the interval"):
-        check_recipe.main("animals_minivgg", None, table=False)
+        results.main("animals_minivgg", None, table=False)
 
 
 def test_what_is_recorded_is_the_run_and_the_table_shows_it(ran, capsys):
     metrics = json.loads(Path("reports/metrics.json").read_text())
     record(0.6, 0.7, seed=1)
-    check_recipe.main("animals_minivgg", 4.25, table=False)
-    before, row = read_csv(check_recipe.RESULTS)
+    results.main("animals_minivgg", 4.25, table=False)
+    before, row = read_csv(results.RESULTS)
     assert before["seed"] == "1"
-    assert {key: float(row[key]) for key in check_recipe.FIGURES} == {key: metrics[key] for key in check_recipe.FIGURES}
+    assert {key: float(row[key]) for key in results.FIGURES} == {key: metrics[key] for key in results.FIGURES}
     assert (row["recipe"], row["seed"], row["minutes"]) == ("animals_minivgg", "3", "4.25")
     assert row["processor"].endswith(("(float32)", "(mixed_bfloat16)"))
     capsys.readouterr()
-    check_recipe.main(None, None, table=True)
+    results.main(None, None, table=True)
     *_, line = capsys.readouterr().out.splitlines()
     mean = (0.65 + metrics["accuracy"]) / 2
     assert f"| `animals_minivgg` | **{mean:.4f}** ({min(0.65, metrics['accuracy']):.4f} to " in line
@@ -74,23 +74,23 @@ def test_what_is_recorded_is_the_run_and_the_table_shows_it(ran, capsys):
 )
 def test_what_cannot_be_compared_is_named(ran, name, message):
     with pytest.raises(UserError, match=message):
-        check_recipe.main(name, None, table=False)
+        results.main(name, None, table=False)
 
 
 def test_figures_of_another_model_are_refused(ran):
     content = json.loads(Path("reports/metrics.json").read_text())
     Path("reports/metrics.json").write_text(json.dumps(content | {"model_sha256": "0"}))
     with pytest.raises(UserError, match="belongs to another model"):
-        check_recipe.main("animals_minivgg", None, table=False)
+        results.main("animals_minivgg", None, table=False)
     Path("reports/metrics.json").unlink()
     with pytest.raises(UserError, match=r"there is no reports/metrics.json yet: run make recipe NAME=animals_minivgg"):
-        check_recipe.main("animals_minivgg", None, table=False)
+        results.main("animals_minivgg", None, table=False)
 
 
 def test_the_readme_shows_the_record(capsys, monkeypatch):
     """As the command prints it; every recipe is in the table or named as not measured."""
     monkeypatch.chdir(ROOT)
-    check_recipe.main(None, None, table=True)
+    results.main(None, None, table=True)
     text = (ROOT / "recipes/README.md").read_text()
     assert capsys.readouterr().out in text
     assert all(f"`{name}`" in text for name in recipes.names())

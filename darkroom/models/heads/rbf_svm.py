@@ -52,7 +52,9 @@ class RBFSVM(Classical):
                 machine.fit(kernel, data.y == number, sample_weight=data.weights[data.y])
                 coefficients[machine.support_, number] = machine.dual_coef_[0]
                 intercepts[number] = machine.intercept_[0]
-            used = np.flatnonzero(coefficients.any(axis=1))
+            # Class by class, the coefficients would first be all positive, then all negative: sums of hundreds on the
+            # way to a few units, which in float32 cost ten times the precision of sums in a random order.
+            used = np.random.default_rng(0).permutation(np.flatnonzero(coefficients.any(axis=1)))
             return Fitted(
                 {"vectors": len(used)},
                 {"kernel": [data.x[used], gamma], "classifier": [coefficients[used], intercepts]},

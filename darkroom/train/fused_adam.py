@@ -6,8 +6,9 @@ The arithmetic is the same but for rounding.
 
 from typing import Any
 
-import keras
 import tensorflow as tf
+
+from darkroom.train import averaging
 
 
 class _Fused:
@@ -32,9 +33,9 @@ class _Fused:
         )
 
 
-class Adam(_Fused, keras.optimizers.Adam):
+class Adam(_Fused, averaging.Adam):
     """Keras' Adam."""
 
 
-class AdamW(_Fused, keras.optimizers.AdamW):
+class AdamW(_Fused, averaging.AdamW):
     """Keras' AdamW."""

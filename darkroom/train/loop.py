@@ -17,11 +17,12 @@ from darkroom.core.errors import UserError
 from darkroom.core.terminal import clock
 from darkroom.models import forward
 from darkroom.models.inputs import Inputs
+from darkroom.train.averaging import exchange
 from darkroom.train.batches import Batches
 from darkroom.train.calibration import log_loss
 from darkroom.train.checkpoints import Checkpoints
 from darkroom.train.history import best_epoch, finished
-from darkroom.train.optimizers import average, optimizer, plateau_rate
+from darkroom.train.optimizers import optimizer, plateau_rate
 from darkroom.train.params import Descent
 from darkroom.train.result import History, Log
 from darkroom.train.sharpness import SharpnessAware
@@ -156,12 +157,12 @@ class _AfterEpoch(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Go on from the weights themselves, where those of the epoch before were averaged."""
         if self.descent.ema and epoch:
-            average(self.model)
+            exchange(self.model)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Put the figures into `logs` too, where Keras' progress bar reads them."""
         if self.descent.ema:
-            average(self.model)  # what is validated and kept is the average
+            exchange(self.model)  # what is validated and kept is the average
         logits = forward.run(self.model, self.val, self.call)
         logs["val_accuracy"] = float((logits.argmax(axis=1) == self.labels).mean())
         logs["val_loss"] = log_loss(logits, self.labels)

@@ -27,16 +27,15 @@ def optimizer(descent: "Descent", steps: int) -> "keras.optimizers.Optimizer":
     After a warm-up (Goyal et al., 2017), schedule `cosine` (Loshchilov and Hutter, SGDR, 2017) reaches a rate of 0
     after the last step.
     """
-    import keras
     import tensorflow as tf
 
-    from darkroom.train import fused_adam
+    from darkroom.train import averaging, fused_adam
 
     name, keys = OPTIMIZERS[descent.optimizer]
     settings: dict[str, Any] = {} if descent.weight_decay is None else {"weight_decay": descent.weight_decay}
     if descent.ema:
         settings |= {"use_ema": True, "ema_momentum": descent.ema}
-    own = fused_adam if hasattr(fused_adam, name) and not tf.distribute.has_strategy() else keras.optimizers
+    own = fused_adam if hasattr(fused_adam, name) and not tf.distribute.has_strategy() else averaging
     return getattr(own, name)(rates(descent, steps), **settings, **{key: getattr(descent, key) for key in keys})
 
 
@@ -54,21 +53,6 @@ def rates(descent: "Descent", steps: int) -> Any:
         alpha=0.0 if descent.schedule == "cosine" else 1.0,  # the share that remains at the end
         **ramp,
     )
-
-
-def average(model: "keras.Model") -> None:
-    """Exchange the weights in training with their exponential moving average (Polyak and Juditsky, 1992).
-
-    A second call undoes the first. The optimizer keeps what the model does not have.
-    """
-    import keras
-
-    method = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    # Keras' callback SwapEMAWeights adds and subtracts, which rounds.
-    for variable, other in zip(model.trainable_variables, method._model_variables_moving_average, strict=True):
-        value = keras.ops.convert_to_numpy(variable)
-        variable.assign(other)
-        other.assign(value)
 
 
 def plateau_rate(losses: list[float], descent: "Descent") -> float:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darkroom.train import fused_adam
-from darkroom.train.optimizers import OPTIMIZERS, average, optimizer, plateau_rate, rates
+from darkroom.train.optimizers import OPTIMIZERS, optimizer, plateau_rate, rates
 from darkroom.train.params import Params
 from tests.helpers.training import descent, epochs_by_keras
 
@@ -68,20 +68,3 @@ def test_the_rate_rises_in_the_warm_up(schedule):
     assert values[10:] == pytest.approx(np.broadcast_to(after, 41), abs=1e-7)
     with pytest.raises(ValueError, match="warmup_epochs is for schedules constant and cosine, not for plateau"):
         descent(schedule="plateau", warmup_epochs=1)
-
-
-def test_the_average_decays_and_exchanging_it_twice_changes_nothing():
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
-    model.compile(optimizer(descent(optimizer="sgd", learning_rate=0.1, ema=0.75), 10), "mse", jit_compile=False)
-    x, seen = np.ones((1, 1), np.float32), []
-    for _ in range(6):
-        model.fit(x, 3 * x, verbose=0, shuffle=False)
-        model.optimizer.finalize_variable_values = lambda variables: None  # else Keras keeps the average
-        seen.append(model.get_weights()[0].item())
-    expected = seen[0]
-    for value in seen[1:]:
-        expected = 0.75 * expected + 0.25 * value
-    average(model)
-    assert model.get_weights()[0].item() == pytest.approx(expected, rel=1e-5)
-    average(model)
-    assert model.get_weights()[0].item() == seen[-1]

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.special import softmax
 
 from darkroom.backbones import keras_apps
 from darkroom.core.errors import UserError
@@ -235,3 +236,17 @@ def test_the_plan_of_changing_pixels_runs_all_of_the_network(network):
     assert cached == ("block4_pool", trained, "block5_pool", "block4_pool", "block4_pool")
     changing = fine_tuning.plan(network, FineTune(mixup=0.2), backbone)
     assert changing == ("block4_pool", trained, "block5_pool", None, "block4_pool")
+
+
+def test_a_mirrored_model_is_trained_as_without_and_predicts_the_mean(vgg16, tmp_path):
+    plain, mirrored = (
+        tuned(vgg16, tmp_path / str(mirror), fine_tune={"mirror": mirror}).model for mirror in (False, True)
+    )
+    assert (mirrored.spec.layers, mirrored.spec.mirror) == ((), True)
+    val = mirrored.inputs("val")
+    pixels = val.rows(slice(0, 12))
+    both = [plain.whole()(images, training=False).numpy() for images in (pixels, pixels[:, :, ::-1])]
+    expected = softmax(np.log(both).mean(axis=0), axis=1)
+    given = mirrored.whole()(pixels, training=False).numpy()
+    assert np.abs(given - both[0]).max() > 1e-3
+    assert given == pytest.approx(expected, abs=1e-4)

@@ -23,6 +23,7 @@ from darkroom.pipeline.git import git
 
 RESULTS = recipes.RECIPES / "results.csv"
 FIGURES = ("accuracy", "accuracy_low", "accuracy_high", "log_loss", "accuracy_val", "n_test")
+INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")  # the fastest first
 COLUMNS = ("recipe", "seed", *FIGURES, "minutes", "processor", "commit")
 
 
@@ -93,7 +94,7 @@ def markdown(rows: list[dict[str, str]]) -> str:
     ]
     for name, group in groupby(sorted(rows, key=lambda row: row["recipe"]), key=lambda row: row["recipe"]):
         runs = sorted(group, key=lambda row: int(row["seed"]))
-        mean = {key: statistics.mean(float(row[key]) for row in runs) for key in (*FIGURES, "minutes")}
+        mean = {key: statistics.mean(float(row[key]) for row in runs) for key in FIGURES}
         accuracies = [float(row["accuracy"]) for row in runs]
         spread = f" ({min(accuracies):.4f} to {max(accuracies):.4f})" if len(runs) > 1 else ""
         seeds = ", ".join(row["seed"] for row in runs)
@@ -105,7 +106,7 @@ def markdown(rows: list[dict[str, str]]) -> str:
             ),
             f"{mean['log_loss']:.4f}",
             f"{mean['accuracy_val']:.4f}",
-            f"{mean['minutes']:.0f}",
+            " to ".join(dict.fromkeys(f"{pick(float(row['minutes']) for row in runs):g}" for pick in (min, max))),
             ", ".join(dict.fromkeys(row["processor"] for row in runs)),
             ", ".join(dict.fromkeys(row["commit"] for row in runs)),
         ]
@@ -114,10 +115,9 @@ def markdown(rows: list[dict[str, str]]) -> str:
 
 
 def processor() -> str:
-    """The CPU's name, and what `precision: auto` is on it."""
-    info = precision.cpu_info()
-    name, vendor = (next(iter(info.get(key, ())), "unknown") for key in ("model name", "vendor_id"))
-    return f"{name} ({precision.for_cpu(vendor, precision.cpu_flags()).policy})"
+    """The CPU's name, and the fastest of its instruction sets for networks."""
+    name, flags = next(iter(precision.cpu_info().get("model name", ())), "unknown"), precision.cpu_flags()
+    return " with ".join([name, *(flag for flag in INSTRUCTIONS if flag in flags)][:2])
 
 
 ARGUMENTS: dict[str, dict[str, Any]] = {

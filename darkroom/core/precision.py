@@ -12,7 +12,7 @@ EXACT = "float32"
 CPU_INFO = Path("/proc/cpuinfo")
 # oneDNN, with which TensorFlow computes on CPUs, can be kept from using what a CPU has.
 LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
-OLDER = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2")  # limits below AVX-512
+BELOW_AVX512 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2")
 
 
 class Choice(NamedTuple):
@@ -38,7 +38,7 @@ def choose(setting: Precision) -> Choice:
     limit = os.environ.get(name, "").upper()
     if setting != "auto":
         # TensorFlow asks the CPU and hands the work to oneDNN, which then refuses.
-        if setting == "mixed_bfloat16" and limit in OLDER and "avx512f" in cpu_flags():
+        if setting == "mixed_bfloat16" and limit in BELOW_AVX512 and "avx512f" in cpu_flags():
             raise UserError(f"precision {setting} does not work with {name}={limit}: unset it, or use float32.")
         return Choice(setting, "set in params.yaml")
     import tensorflow as tf

@@ -69,6 +69,8 @@ class Descent(Section):
             raise ValueError(f"keep {self.keep} needs checkpoints: all")
         if self.warmup_epochs and self.schedule == "plateau":
             raise ValueError("warmup_epochs is for schedules constant and cosine, not for plateau: set it to 0")
+        if self.warmup_epochs >= self.most_epochs():
+            raise ValueError(f"warmup_epochs {self.warmup_epochs} leaves no epoch for the full rate: lower it")
         if self.teacher and (WEIGHTS not in Path(self.teacher).parents or ".." in Path(self.teacher).parts):
             raise ValueError(
                 f"teacher is {self.teacher}, but must be a model's folder below {WEIGHTS}, which DVC tracks"
@@ -200,6 +202,8 @@ class Params(Descent):
         longest = self.most_epochs()
         if self.mode == "fine_tune":
             longest = self.fine_tune.epochs + (longest if self.fine_tune.warm_up else 0)
+            if self.warmup_epochs >= self.fine_tune.epochs:
+                raise ValueError(f"warmup_epochs {self.warmup_epochs} must be fewer than fine_tune.epochs")
         if isinstance(self.keep, int) and self.keep > longest:
             raise ValueError(f"keep {self.keep} is an epoch after the last one, {longest}")
         if self.device and self.strategy == "mirrored":

@@ -17,6 +17,12 @@ from tests.helpers.training import head_params, scratch_params
             {"mode": "head", "head": {"type": "knn"}, "label_smoothing": 0.1},
             "label_smoothing is for a head of type dense",
         ),
+        ({"warmup_epochs": 3}, "warmup_epochs 3 leaves no epoch for the full rate: lower it"),
+        (
+            {"mode": "fine_tune", "warmup_epochs": 2, "fine_tune": {"epochs": 2}},
+            "2 must be fewer than fine_tune.epochs",
+        ),
+        ({"mode": "head", "head": {"type": "knn"}, "teacher": "data/weights/a"}, "teacher is for a head of type dense"),
         ({"device": "cpu:0", "strategy": "mirrored"}, "strategy mirrored is for several devices, but device is cpu:0"),
         ({"head": {"hidden": [4], "dropout": [0.1]}}, "dropout has 1 values, but there are 2 dense"),
         ({"head": {"prepare": ["l2", "l2"]}}, "each step may occur only once"),

@@ -49,7 +49,7 @@ def _block(x: Any, name: str, activation: str, filters: int, strides: int, rate:
         _normal(y, f"{name}_2", activation)
     )
     weights = kl.GlobalAveragePooling2D(keepdims=True, name=f"squeeze_{name}")(y)
-    weights = kl.Conv2D(filters // 8, 1, activation=activation, name=f"excite_{name}_1")(weights)
+    weights = kl.Conv2D(max(1, filters // 8), 1, activation=activation, name=f"excite_{name}_1")(weights)
     y = kl.Multiply(name=f"excited_{name}")(
         [y, kl.Conv2D(filters, 1, activation="sigmoid", name=f"excite_{name}_2")(weights)]
     )

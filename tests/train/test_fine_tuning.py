@@ -66,7 +66,7 @@ def test_training_above_the_split_point_equals_training_the_whole_network(vgg16,
             for start in range(0, len(pixels), 16):
                 rows = order.order(epoch)[start : start + 16]
                 with tf.GradientTape() as tape:
-                    value = loss(order.one_hot[rows], whole(pixels[rows], training=True))
+                    value = loss(order.targets[rows], whole(pixels[rows], training=True))
                 gradients = tape.gradient(value, whole.trainable_variables)
                 own_optimizer.apply_gradients(zip(gradients, whole.trainable_variables, strict=True))
 

@@ -230,7 +230,7 @@ def test_a_sweep_searches_the_knob(name):
     drawn = head.draw(SimpleNamespace(suggest_int=suggest, suggest_float=suggest))
     low, high = head.limits
     assert calls == [(f"{name}.{head.knob}", low, high, True)]
-    assert drawn == {"head": {head.knob: [low]}, "label_smoothing": 0.0}
+    assert drawn == {"head": {head.knob: [low]}, "label_smoothing": 0.0, "teacher": None}
     assert low <= head.start[head.knob] <= high
     assert head_params(head={"type": name, **drawn["head"]}).head.type == name
 

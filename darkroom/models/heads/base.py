@@ -106,7 +106,8 @@ class Classical(Head):
         low, high = self.limits
         suggest: Any = trial.suggest_int if isinstance(low, int) else trial.suggest_float
         value = suggest(f"{self.name}.{self.knob}", low, high, log=True)
-        return {"head": {self.knob: [rounded(value)]}, "label_smoothing": 0.0}  # smoothing is for gradient descent
+        # Smoothed and soft labels are for gradient descent.
+        return {"head": {self.knob: [rounded(value)]}, "label_smoothing": 0.0, "teacher": None}
 
 
 REGISTRY: dict[str, Head] = {}

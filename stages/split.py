@@ -15,10 +15,10 @@ from darkroom.core import outputs
 from darkroom.core.errors import UserError
 from darkroom.core.files import link_or_copy, read_csv, whole_folder, write_csv, write_json
 from darkroom.core.params import Base
-from darkroom.core.paths import GROUPS, RAW, SPLIT, SPLIT_REPORT, SPLIT_SUMMARY
+from darkroom.core.paths import GROUPS, RAW, SPLIT, SPLIT_REPORT, SPLIT_SUMMARY, UNLABELLED
 from darkroom.images.folders import PARTS, labelled
 from darkroom.pipeline.script import run
-from darkroom.split.groups import Assignment, check_leaks, make_groups, match_of, resolve
+from darkroom.split.groups import Assignment, check_leaks, check_pattern, make_groups, resolve
 from darkroom.split.methods import METHODS, Task
 from darkroom.split.params import Params
 
@@ -33,7 +33,7 @@ class Result(NamedTuple):
 
 def main(base: Base, params: Params) -> None:
     """Split, check, link, and list the part of each picture."""
-    table = read_csv(GROUPS, ("picture", "md5", "hash", "group", "source_group"))
+    table = read_csv(GROUPS, ("picture", "md5", "hash", "group", "source_group", "decision", "source"))
     rows = {row["picture"]: row for row in table}
     if len(rows) < len(table):
         raise outputs.damaged(GROUPS, "it lists a picture twice")
@@ -62,9 +62,12 @@ def main(base: Base, params: Params) -> None:
 def split(raw: Path, rows: Mapping[str, Mapping[str, str]], params: Params, seed: int) -> Result:
     """Assign every picture of `raw` to a part.
 
+    People's decisions on labels move no picture: it is drawn by the class that the source gives it, and those that were
+    dropped are drawn, too. Pictures that had no label in the source are for train.
+
     Args:
         raw: has train, and official val or test.
-        rows: of reports/groups.csv, by picture: its perceptual hash and its groups.
+        rows: of reports/groups.csv, by picture: its perceptual hash, its groups, and what was decided.
         params: of this stage.
         seed: of everything random.
 
@@ -73,39 +76,37 @@ def split(raw: Path, rows: Mapping[str, Mapping[str, str]], params: Params, seed
     """
     start = len(raw.as_posix()) + 1
     names = [path.as_posix()[start:] for part in PARTS if (raw / part).is_dir() for path, _ in labelled(raw / part)]
-    if differing := sorted(rows.keys() ^ set(names)):
+    kept = {name: row for name, row in rows.items() if row["decision"] != "drop"}
+    if differing := sorted(kept.keys() ^ set(names)):
         raise outputs.damaged(GROUPS, f"{differing[0]} is only in it or only in {RAW}")
     official = [part for part in PARTS[1:] if (raw / part).is_dir()]
     if params.method == "kfold" and "val" in official:
         raise UserError("split.method kfold makes val itself, but the pictures come with an official val: use ratio.")
-    _check_pattern(params.group, names)
-    near = {name: row["group"] for name, row in rows.items()} if params.near_duplicates_together else {}
-    source = {name: row.get("source_group", "") for name, row in rows.items()}
-    groups = make_groups(near, source, params.group, names)
+    # From here on, pictures have the names that they would have without decisions.
+    final = {row["source"] or name: name for name, row in rows.items()}
+    sources = {name: rows[final[name]] for name in sorted(final)}
+    check_pattern(params.group, list(sources))
+    near = {name: row["group"] for name, row in sources.items()} if params.near_duplicates_together else {}
+    source = {name: row["source_group"] for name, row in sources.items()}
+    groups = make_groups(near, source, params.group, sources)
     shares = {part: share for part, share in zip(PARTS, params.ratio, strict=True) if part not in official}
     task = Task(
-        folder=raw / "train",
-        names=[name for name in names if name.startswith("train/")],
-        keys={name: source[name] or row["hash"] for name, row in rows.items()},
+        names=[name for name in sources if name.startswith("train/")],
+        keys={name: source[name] or row["hash"] for name, row in sources.items()},
         groups=groups,
         shares={part: share / sum(shares.values()) for part, share in shares.items()},
         params=params,
         seed=seed,
     )
     assignment = METHODS[params.method](task)
-    assignment |= {name: name.split("/")[0] for name in names if not name.startswith("train/")}
+    assignment |= {name: name.split("/")[0] for name in sources if not name.startswith("train/")}
+    assignment |= {name: "train" for name in sources if name.startswith(f"{UNLABELLED}/")}
+    # Pictures that were dropped have had their turn.
+    assignment = {final[name]: part for name, part in assignment.items() if final[name] in kept}
+    groups = [left for group in groups if len(left := [final[name] for name in group if final[name] in kept]) > 1]
     left_out = resolve(assignment, groups, official, move=params.method != "stable")
     check_leaks(assignment, groups)
     return Result(assignment, left_out, groups)
-
-
-def _check_pattern(pattern: str | None, names: list[str]) -> None:
-    """Check that `split.group` matches at least one picture's name, and print how many it does not match."""
-    unmatched = [name for name in names if pattern and not match_of(pattern, name)]
-    if unmatched == names:
-        raise UserError(f"split.group {pattern} is in no picture's name, such as {names[0].rsplit('/', 1)[1]}.")
-    if unmatched:
-        print(f"split: {len(unmatched):,} pictures have no match of split.group in their names, such as {unmatched[0]}")
 
 
 def class_counts(assignment: Assignment) -> dict[str, dict[str, int]]:

@@ -6,6 +6,8 @@ from pathlib import Path
 PARAMS = Path("params.yaml")
 
 INCOMING = Path("data/incoming")  # the user's own pictures
+DECISIONS = Path("data/decisions.csv")  # what people decided on labels
+UNLABELLED = "unlabelled"  # in the place of the part, in names of pictures for which the source has no label
 RAW = Path("data/raw")
 SPLIT = Path("data/split")
 AUGMENTED = Path("data/augmented")

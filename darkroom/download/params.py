@@ -1,6 +1,7 @@
 """Section `download` of params.yaml."""
 
 import os
+from collections.abc import Collection
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
@@ -72,11 +73,17 @@ class Params(Section):
     unpacked_files: int = Field(1_000_000, ge=1, le=1_000_000_000)
     csv: Csv = Csv()
     classes: list[str] | dict[str, str] | None = None
+    unlabelled: LiteralPath = "data/unlabelled"
     limit_per_class: int | None = Field(2400, ge=2, le=1_000_000_000)
     on_bad: Literal["drop", "fail"] = "drop"
     min_side: int = Field(10, ge=1, le=1_000_000)
     max_megapixels: float = Field(100, gt=0, le=1000)
     near_duplicates: float | None = Field(0.95, gt=0, le=1)
+
+    @property
+    def class_names(self) -> Collection[str]:
+        """The classes that are used, as they are called here; empty for all."""
+        return self.classes.values() if isinstance(self.classes, dict) else self.classes or ()
 
     @model_validator(mode="after")
     def _has_name(self) -> "Params":

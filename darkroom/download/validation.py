@@ -47,11 +47,18 @@ class Checked(NamedTuple):
     md5: str = ""  # of the file
     measures: bytes = b""  # a row of inspection.MEASURES
     group: str = ""  # in the source
+    decision: str = ""  # what people decided on it, as in darkroom.download.decisions
+    source: str = ""  # its name by the label of the source, where people decided on another
 
     @property
     def place(self) -> tuple[str, ...]:
         """A key by which files have the order of their paths."""
         return tuple(self.name.split("/"))
+
+    @property
+    def source_name(self) -> str:
+        """The name by the label of the source, whatever people decided."""
+        return self.source or self.name
 
 
 def jobs(files: Iterable[SourceFile], folder: Path, bounds: Bounds, seed: int) -> Iterator[Job]:

@@ -41,6 +41,15 @@ def match_of(pattern: str | None, name: str) -> str:
     return first_match(pattern, name.rsplit("/", 1)[1]) if pattern else ""
 
 
+def check_pattern(pattern: str | None, names: list[str]) -> None:
+    """Check that `split.group` matches at least one picture's name, and print how many it does not match."""
+    unmatched = [name for name in names if pattern and not match_of(pattern, name)]
+    if unmatched == names:
+        raise UserError(f"split.group {pattern} is in no picture's name, such as {names[0].rsplit('/', 1)[1]}.")
+    if unmatched:
+        print(f"split: {len(unmatched):,} pictures have no match of split.group in their names, such as {unmatched[0]}")
+
+
 def resolve(
     assignment: Assignment, groups: Iterable[Sequence[str]], official: Collection[str], move: bool
 ) -> dict[str, str]:

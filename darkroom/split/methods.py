@@ -13,7 +13,7 @@ from unittest import mock
 
 from darkroom.core.errors import UserError
 from darkroom.core.files import natural_key
-from darkroom.images.folders import PARTS, class_folders
+from darkroom.images.folders import PARTS
 from darkroom.split.groups import STRICTEST_FIRST, Assignment, match_of
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 class Task(NamedTuple):
     """Pictures to divide into the parts that are not official."""
 
-    folder: Path  # has a folder for each class
     names: Sequence[str]
     keys: Mapping[str, str]  # picture to what `stable` draws by: its group in the source, or its perceptual hash
     groups: Sequence[Sequence[str]]  # pictures that belong together
@@ -58,11 +57,10 @@ def fixed(task: Task) -> Assignment:
         drawn = _draw("fixed", task, task.names, fixed=list(numbers.values()))
     except ValueError:
         groups = _grouped(task.names, task.groups)
-        sizes = {folder.name: len(groups.get(folder.name, ())) for folder in class_folders(task.folder)}
-        label = min(sizes, key=lambda name: sizes[name])
+        label = min(groups, key=lambda name: len(groups[name]))
         raise UserError(
             f"split.fixed asks for {sum(numbers.values())} pictures of each class, but {label} has "
-            f"{sizes[label]} (a group counts as one): lower it, or add pictures."
+            f"{len(groups[label])} (a group counts as one): lower it, or add pictures."
         ) from None
     return _together(_named(drawn, task.shares), task)
 
@@ -148,10 +146,14 @@ def _draw(method: str, task: Task, names: Iterable[str], output: str = "", **opt
             drawn.update((name, part) for members, part in parts for group in members for name in group)
 
     # All else of split-folders stays as it is: what it draws depends on its seed, order and rounding.
-    instead: dict[str, Any] = {"list_files": lambda folder, _: groups.get(folder.name, []), "copy_files": record}
+    instead: dict[str, Any] = {
+        "list_dirs": lambda _: [Path(label) for label in groups],
+        "list_files": lambda folder, _: groups.get(folder.name, []),
+        "copy_files": record,
+    }
     with mock.patch.multiple("splitfolders.split", **instead, use_tqdm=False):
         options |= {"seed": task.seed, "group": list, "move": "symlink"}
-        getattr(splitfolders, method)(task.folder, "", **options)
+        getattr(splitfolders, method)(".", "", **options)
     return drawn
 
 

@@ -12,6 +12,7 @@ from darkroom.core.files import read_csv
 from darkroom.core.hashing import sha256
 from darkroom.core.params import Base
 from darkroom.download import inspection
+from darkroom.download.selection import Selection
 from darkroom.download.validation import Checked
 from darkroom.images.decode import decode
 from stages import download
@@ -76,9 +77,11 @@ def test_the_report_names_near_duplicates(workspace, capsys):
     (raw / "test/b").mkdir(parents=True)
     shutil.copy(workspace / "data/incoming/a/2.png", raw / "test/b/exactly.png")
     names = sorted(path.relative_to(raw).as_posix() for path in raw.rglob("*.*"))
-    measures = inspection.measure_files([raw / name for name in names])
-    pictures = [Checked(name, *name.split("/")[:2], None) for name in names]
-    download.describe(raw, pictures, measures, None)  # identical pictures are always a group
+    measures = [measure.tobytes() for measure in inspection.measure_files([raw / name for name in names])]
+    pictures = [
+        Checked(name, *name.split("/")[:2], None, measures=each) for name, each in zip(names, measures, strict=True)
+    ]
+    download.describe(raw, Selection(pictures, [], {}, {}, set()), None)  # identical pictures are always a group
     groups = {row["picture"]: row["group"] for row in read_csv(workspace / "reports/groups.csv") if row["group"]}
     assert set(groups) == {"train/a/2.png", "test/b/exactly.png"}
 

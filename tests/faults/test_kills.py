@@ -110,8 +110,8 @@ def test_a_killed_split_ends_with_the_same_bytes(workspace, tmp_path_factory, se
     names = sorted(path.relative_to(workspace / "data/raw").as_posix() for path in workspace.rglob("*.png"))
     write_csv(
         workspace / "reports/groups.csv",
-        ("picture", "md5", "hash", "group", "source_group"),
-        [(name, f"{row:032x}", f"{row:016x}", "", "") for row, name in enumerate(names)],
+        ("picture", "md5", "hash", "group", "source_group", "decision", "source"),
+        [(name, f"{row:032x}", f"{row:016x}", "", "", "", "") for row, name in enumerate(names)],
     )
     campaign(
         Workplace(workspace, tmp_path_factory.mktemp("kills") / "spare", ("python", "-m", "stages.split")), 3, seed

@@ -42,6 +42,8 @@ def group_rows(raw: Path, groups: Iterable[Collection[str]] = ()) -> dict[str, d
             "hash": hashlib.sha256(name.encode()).hexdigest()[:16],
             "group": group.get(name, ""),
             "source_group": "",
+            "decision": "",
+            "source": "",
         }
         for name in names
     }

@@ -136,8 +136,8 @@ def downloaded(workspace):
 
     def prepare(counts, groups=()):
         raw = make_raw(workspace / "data/raw", counts)
-        rows = [row.values() for row in group_rows(raw, groups).values()]
-        write_csv(Path("reports/groups.csv"), ("picture", "md5", "hash", "group", "source_group"), rows)
+        rows = list(group_rows(raw, groups).values())
+        write_csv(Path("reports/groups.csv"), rows[0], [row.values() for row in rows])
         return raw
 
     return prepare
@@ -179,3 +179,41 @@ def test_a_failed_split_leaves_the_last_one_alone(workspace, downloaded):
     result = run("python", "-m", "stages.split", cwd=workspace, check=False, PYTHONPATH=str(ROOT))
     assert (result.returncode, result.stderr.splitlines()[-1][:33]) == (1, "split: class b has 2 pictures and")
     assert kept.exists()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_decisions_on_labels_move_no_picture(method, tmp_path):
+    """Those that get another label or are dropped are drawn as before, so that all others stay where they are."""
+    names = [f"train/{label}/{number:03d}.png" for label in ("cat", "dog") for number in range(40)]
+    groups = [names[3:5], [names[7], names[47]]]
+    raw = write_files(tmp_path / "raw", names)
+    rows = group_rows(raw, groups)
+    before = split.split(raw, rows, split_params(method), seed=1).assignment
+    moved, dropped = [names[3], names[20], names[47]], [names[4], names[30], names[60]]
+    for name in moved:
+        label = {"cat": "dog", "dog": "a new class"}[name.split("/")[1]]
+        other = f"train/{label}/{Path(name).stem}__{name.split('/')[1]}.png"
+        write_files(raw, [other])
+        rows[other] = rows.pop(name) | {"picture": other, "decision": "relabel", "source": name}
+        (raw / name).unlink()
+    for name in dropped:
+        rows[name] |= {"decision": "drop"}
+        (raw / name).unlink()
+    after = split.split(raw, rows, split_params(method), seed=1)
+    by_source = {rows[name]["source"] or name: part for name, part in after.assignment.items()}
+    assert by_source == {name: part for name, part in before.items() if name not in dropped}
+    assert all(len(group) > 1 for group in after.groups)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_pictures_that_people_labelled_are_for_train(method, tmp_path):
+    names = [f"train/{label}/{number:03d}.png" for label in ("cat", "dog") for number in range(40)]
+    raw = write_files(tmp_path / "raw", names)
+    before = split.split(raw, group_rows(raw), split_params(method), seed=1).assignment
+    labelled = [f"train/cat/new{number}.png" for number in range(20)]
+    write_files(raw, labelled)
+    rows = group_rows(raw)
+    for name in labelled:
+        rows[name] |= {"decision": "label", "source": f"unlabelled/{name.removeprefix('train/')}"}
+    after = split.split(raw, rows, split_params(method), seed=1).assignment
+    assert after == before | dict.fromkeys(labelled, "train")

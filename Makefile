@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # uv leaves compiling to the first import; if this were set, every process would compile all that it imports again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help run advise recipe check-recipe sweep experiments page test test-full test-gpu mutations lint format licenses lock clean
+.PHONY: help run advise recipe check-recipe sweep experiments page review test test-full test-gpu mutations lint format licenses lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -41,6 +41,9 @@ experiments: .venv/installed  ## a table of DVC's experiments, and what differs 
 
 page: .venv/installed  ## try the exported model in a browser
 	@python -m darkroom page
+
+review: .venv/installed  ## review labels in a browser
+	@python -m darkroom review
 
 # Two test processes share two cores: with more threads OpenBLAS would spend a third of the time waiting.
 # With these thresholds glibc keeps the memory that TensorFlow frees, which halves the page faults.

@@ -22,7 +22,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from darkroom.core.paths import EXTRACT_REPORT, FEATURES, SPLIT
 from darkroom.core.seeds import stream
-from darkroom.evaluate import label_noise
+from darkroom.evaluate import embedding, label_noise
 from darkroom.images.folders import PARTS
 from darkroom.models.inputs import Features
 
@@ -33,7 +33,7 @@ Classify = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # feature
 
 def variants(wide: bool) -> Iterator[tuple[str, int, Classify]]:
     """Yield name, number of principal components (where features are many), and classifier."""
-    default = label_noise.COMPONENTS
+    default = embedding.COMPONENTS
     for c in (1.0, label_noise.C, 10.0, 30.0):
         yield f"logistic, C {c:g}", default, functools.partial(label_noise.out_of_sample, c=c)
     for components in (64, 128, 512) if wide else ():
@@ -82,12 +82,12 @@ def main(seeds: int) -> None:
     print(f"{len(true):,} pictures, {width:,} features, {true.max() + 1} classes, {seeds} seeds\n")
     print("| classifier | accuracy | AP by self-confidence | AP by margin | both: P, R | noise rate: P, R | seconds |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    for name, components, classify in variants(width > label_noise.WIDEST):
+    for name, components, classify in variants(width > embedding.WIDEST):
         figures = []
         for seed in range(seeds):
             started = time.perf_counter()
             labels = swapped(true, seed)
-            features = label_noise.reduced(inputs, originals, seed, components)
+            features = embedding.reduced(inputs, originals, seed, components)
             folds = label_noise.assign_folds(labels, paths, seed)
             probabilities = classify(features, labels, folds)
             seconds = time.perf_counter() - started

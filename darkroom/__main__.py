@@ -14,6 +14,7 @@ COMMANDS = {
     "summary": "darkroom.commands.summary",
     "predict": "darkroom.commands.predict.command",
     "page": "darkroom.commands.page.command",
+    "review": "darkroom.commands.review.command",
     "recipe": "darkroom.commands.recipe",
     "results": "darkroom.commands.results",
     "advise": "darkroom.commands.advise",

@@ -9,29 +9,20 @@ both counts are reported. The settings were chosen with `python -m benchmarks.la
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from darkroom.core import outputs
 from darkroom.core.files import read_csv
-from darkroom.core.paths import FEATURES, GROUPS, SPLIT
-from darkroom.core.seeds import derive, stream
+from darkroom.core.paths import GROUPS, SPLIT
+from darkroom.core.seeds import derive
 from darkroom.core.terminal import progress
-from darkroom.images.folders import PARTS, Picture, listed
+from darkroom.evaluate import embedding
 from darkroom.models.classifier import Classifier
-from darkroom.models.inputs import Features, Inputs, Pictures
-
-if TYPE_CHECKING:
-    import keras
 
 FOLDS = 5
-WIDEST = 512  # features; more are reduced to …
-COMPONENTS = 256  # … so many principal components
-SAMPLE = 2000  # rows that the components are fitted on
 C = 3.0  # of the regression, on rows of length 1: with less it underfits, with more it memorises wrong labels
-VALUES = 2**25  # features of the sample, at most
-CHUNK = 2**21  # features that are prepared at a time, which takes several copies of them
 
 
 class LabelIssue(NamedTuple):
@@ -47,9 +38,8 @@ class LabelIssue(NamedTuple):
 def find_issues(model: Classifier, seed: int) -> list[LabelIssue]:
     """Find the labels that look wrong in train, val and test, the worst first; augmented pictures are ignored.
 
-    The regression takes the features that `extract` wrote. For a network from scratch, which has none, it takes the
-    output of the last hidden layer; that was trained on the labels of train, so fewer of their errors are found.
-    Classes with fewer than two pictures that are not near-duplicates are left out.
+    For a network from scratch, whose last hidden layer was trained on the labels of train, fewer of their errors are
+    found. Classes with fewer than two pictures that are not near-duplicates are left out.
 
     Args:
         model: the trained model.
@@ -58,20 +48,12 @@ def find_issues(model: Classifier, seed: int) -> list[LabelIssue]:
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores
 
-    inputs = [_inputs(model, part) for part in PARTS]
-    originals = [np.flatnonzero([Path(path).is_relative_to(SPLIT) for path in each.paths]) for each in inputs]
-    pictures = [
-        (part, each.paths[row]) for part, each, rows in zip(PARTS, inputs, originals, strict=True) for row in rows
-    ]
-    labels = np.concatenate(
-        [each.numbers(model.spec.classes)[rows] for each, rows in zip(inputs, originals, strict=True)]
-    )
+    pictures, labels, features = embedding.embed(model.spec, lambda: model, seed)
     folds = assign_folds(labels, _groups(pictures), seed)
     used = np.flatnonzero(folds >= 0)
     if not len(used):
         return []
     present, numbers = np.unique(labels[used], return_inverse=True)
-    features = reduced(inputs, originals, seed)
     if len(used) < len(features):
         features = features[used]
     probabilities = out_of_sample(features, numbers, folds[used])
@@ -84,40 +66,6 @@ def find_issues(model: Classifier, seed: int) -> list[LabelIssue]:
         if suspect[i]
     ]
     return sorted(issues, key=lambda issue: (issue.quality, issue.path))
-
-
-def reduced(
-    inputs: Sequence[Inputs], chosen: Sequence[np.ndarray], seed: int, components: int = COMPONENTS
-) -> np.ndarray:
-    """Features for the regression, of the chosen rows of each input: float32 (rows, at most `WIDEST`).
-
-    They are square-rooted and scaled to length 1, as for the classical heads. More than `WIDEST` are reduced to
-    principal components, fitted on a sample of the first input.
-    """
-    from sklearn.decomposition import PCA
-
-    first, rows = inputs[0], chosen[0]
-    width = first.rows(rows[:1]).shape[1]
-    size = max(1, CHUNK // width)
-    pca = None
-    if width > WIDEST:
-        generator = stream(seed, "label noise", "sample")
-        sample = np.sort(generator.permutation(rows)[: min(SAMPLE, max(1, VALUES // width))])
-        random_state = derive(seed, "label noise", "components")
-        pca = PCA(min(components, len(sample)), svd_solver="randomized", random_state=random_state)
-        pca.fit(_prepared(first.rows(sample)))
-    chunks = [
-        (each, rows[start : start + size])
-        for each, rows in zip(inputs, chosen, strict=True)
-        for start in range(0, len(rows), size)
-    ]
-    prepared = (_prepared(each.rows(rows)) for each, rows in progress(chunks, len(chunks), "features", "chunks"))
-    result = np.empty((sum(map(len, chosen)), pca.n_components_ if pca else width), np.float32)
-    start = 0
-    for part in prepared:
-        result[start : start + len(part)] = pca.transform(part) if pca else part
-        start += len(part)
-    return result
 
 
 def assign_folds(labels: np.ndarray, groups: Sequence[str], seed: int) -> np.ndarray:
@@ -166,39 +114,6 @@ def out_of_sample(features: np.ndarray, labels: np.ndarray, folds: np.ndarray, c
         regression.fit(scaled(folds != fold), labels[folds != fold])
         result[folds == fold] = regression.predict_proba(scaled(folds == fold))
     return result
-
-
-def _prepared(features: np.ndarray) -> np.ndarray:
-    rooted = np.sign(features) * np.sqrt(np.abs(features))
-    return rooted / np.maximum(np.linalg.norm(rooted, axis=1, keepdims=True), 1e-12)
-
-
-def _inputs(model: Classifier, part: str) -> Inputs:
-    """What the regression takes: the features of a split, or the last hidden layer of a network from scratch."""
-    backbone = model.spec.backbone
-    if backbone.name is not None:
-        return Features(FEATURES, part, backbone.layers)
-    import keras
-
-    hidden = keras.Model(model.head.input, model.head.layers[-1].input)
-    pictures = [picture for picture in listed(part) if picture.path.is_relative_to(SPLIT)]
-    return _Hidden(hidden, Pictures(pictures, backbone.size))
-
-
-class _Hidden(Inputs):
-    """The output of a hidden layer, computed on demand: that of all pictures may be larger than the pictures."""
-
-    def __init__(self, layer: "keras.Model", pictures: Pictures) -> None:
-        super().__init__(pictures.paths, pictures.labels)
-        self._layer, self._size = layer, pictures.size
-
-    def rows(self, selection: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """Features (rows, n)."""
-        from darkroom.models import forward
-
-        numbers = np.arange(len(self))[selection]
-        chosen = [Picture(Path(self.paths[number]), self.labels[number]) for number in numbers]
-        return forward.run(self._layer, Pictures(chosen, self._size))
 
 
 def _groups(pictures: Sequence[tuple[str, str]]) -> list[str]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from darkroom.core.files import write_csv
-from darkroom.evaluate import label_noise
+from darkroom.evaluate import embedding, label_noise
 from darkroom.evaluate.label_noise import assign_folds, find_issues, out_of_sample
 from darkroom.images.folders import PARTS, Picture
 from darkroom.models.classifier import Classifier
@@ -158,9 +158,9 @@ def test_many_features_are_not_copied_several_times():
 def test_a_chunk_of_features_is_in_memory_at_a_time():
     wide = np.broadcast_to(np.float32(1), (8192, 2048))  # 64 MB if all are read
     held = Held(wide, Pictures([Picture(Path("1.png"), "Coat")] * len(wide), (1, 1)))
-    label_noise.reduced([held], [np.arange(100)], 1, components=2)  # imports
+    embedding.reduced([held], [np.arange(100)], 1, components=2)  # imports
     tracemalloc.start()
-    result = label_noise.reduced([held], [np.arange(len(wide))], 1, components=2)
+    result = embedding.reduced([held], [np.arange(len(wide))], 1, components=2)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert result.shape == (8192, 2)

@@ -8,13 +8,11 @@ machine is served, and no picture is stored.
 Reads   exports; for heat maps also models and reports/export.json
 """
 
-import logging
-import os
-import socket
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from darkroom.commands import web
 from darkroom.commands.page.explain import explain
 from darkroom.core.errors import UserError
 from darkroom.core.files import read_json
@@ -24,40 +22,22 @@ from darkroom.images.formats import SUFFIXES
 from darkroom.inference import formats
 
 if TYPE_CHECKING:
-    from flask import Flask, Response
+    from flask import Flask
 
     from darkroom.evaluate.grad_cam import Explainer
 
 HTML = Path(__file__).with_name("page.html")
-HOST = "127.0.0.1"
 MEGABYTES = 20  # the largest picture file
-# The browser may load nothing from other servers.
-POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; connect-src 'self'; "
-    "frame-ancestors 'none'"
-)
 
 
 def main(model: Path, trust: bool, port: int) -> None:
     """Load the model and serve the page until Ctrl-C."""
-    from werkzeug.serving import make_server
-
-    try:
-        listener = socket.create_server((HOST, port))
-    except (OSError, OverflowError) as error:
-        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
-        raise UserError(
-            f"port {port} cannot be used ({reason}): choose another one with --port, or 0 for any free port."
-        ) from None
+    listener = web.listen(port)
     path = formats.locate(model)
     print(f"page: loading {path}", flush=True)
     exported = formats.load(path, trust)
     explainer, note = find_explainer(path)
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # no log line for each request
-    app = create(exported, explainer, note, str(path))
-    server = make_server(HOST, port, app, threaded=True, fd=listener.fileno())
-    print(f"page: http://{HOST}:{server.port} (Ctrl-C stops it)", flush=True)
-    server.serve_forever()
+    web.serve(create(exported, explainer, note, str(path)), listener, "page")
 
 
 def find_explainer(path: Path) -> "tuple[Explainer | None, str]":
@@ -89,21 +69,10 @@ def create(exported: formats.Exported, explainer: "Explainer | None", note: str,
         note: why there are no heat maps.
         name: the model's name on the page.
     """
-    from flask import Flask, abort, render_template_string, request
-    from werkzeug.exceptions import HTTPException
+    from flask import abort, render_template_string, request
 
-    app = Flask("darkroom", static_folder=None)
-    # A request that uses another name for this machine comes from a foreign page (DNS rebinding).
-    app.config.update(MAX_CONTENT_LENGTH=MEGABYTES * 10**6, TRUSTED_HOSTS=[HOST, "localhost"])
+    app = web.application(MEGABYTES)
     lock = threading.Lock()  # one picture at a time, since memory is limited
-
-    @app.before_request
-    def refuse_other_sites() -> None:
-        """Other sites in the browser may link to the page, but not send requests."""
-        is_link = request.method == "GET" and request.headers.get("Sec-Fetch-Mode") == "navigate"
-        is_foreign = request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site") and not is_link
-        if is_foreign or request.headers.get("Origin", request.host_url[:-1]) != request.host_url[:-1]:
-            abort(403, "Requests from other sites are refused.")
 
     @app.get("/")
     def page() -> str:
@@ -123,17 +92,6 @@ def create(exported: formats.Exported, explainer: "Explainer | None", note: str,
     @app.errorhandler(UserError)
     def unreadable(error: UserError) -> tuple[dict[str, str], int]:
         return {"error": f"This file cannot be used: {error}."}, 422
-
-    @app.errorhandler(HTTPException)
-    def failed(error: HTTPException) -> tuple[dict[str, str], int]:
-        too_large = f"This file is larger than {MEGABYTES} MB."
-        return {"error": too_large if error.code == 413 else str(error.description)}, error.code or 500
-
-    @app.after_request
-    def add_headers(response: "Response") -> "Response":
-        response.headers["Content-Security-Policy"] = POLICY
-        response.headers["Cache-Control"] = "no-store"
-        return response
 
     return app
 

@@ -1,0 +1,337 @@
+"""The page on which people review labels: its queues, what it writes, and a person at a real browser."""
+
+import hashlib
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from darkroom.commands.review import command as review
+from darkroom.commands.review import pictures, similarity
+from darkroom.commands.review.desk import Desk
+from darkroom.core.errors import UserError
+from darkroom.core.files import read_csv, write_csv
+from darkroom.core.paths import DECISIONS
+from darkroom.download import ledger
+from tests.helpers.pictures import CLASSES
+from tests.helpers.project import ROOT, interruptible
+
+
+def md5(path):
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def report(folder, wrong=()):
+    """The reports that the page reads, on the pictures of data/split; those in `wrong` look like another class."""
+    paths = sorted((folder / "data/split").glob("*/*/*.png"))
+    names = [path.relative_to(folder / "data/split").as_posix() for path in paths]
+    rows = [(name, name.split("/")[1], name.split("/")[0], md5(path)) for name, path in zip(names, paths, strict=True)]
+    write_csv(folder / "reports/split.csv", ("picture", "class", "split", "md5"), rows)
+    twins = {names[0], next(name for name in names if name.split("/")[1] != names[0].split("/")[1])}
+    write_csv(
+        folder / "reports/groups.csv",
+        ("picture", "md5", "group"),
+        [(name, row[3], "1" if name in twins else "") for name, row in zip(names, rows, strict=True)],
+    )
+    issues = [(f"data/split/{name}", name.split("/")[0], name.split("/")[1], wrong[name], 0.012) for name in wrong]
+    write_csv(folder / "reports/label_issues.csv", ("path", "split", "label", "suggested", "quality"), issues)
+    test = [name for name in names if name.startswith("test/")]
+    predictions = [
+        (f"data/split/{name}", name.split("/")[1], CLASSES[number % 3], 0.4 + number / 100, 0.1)
+        for number, name in enumerate(test)
+    ]
+    header = ("path", "label", "predicted", "probability", "label_probability")
+    write_csv(folder / "reports/predictions.csv", header, predictions)
+    return names
+
+
+@pytest.fixture
+def names(tuning):
+    """The pictures of a project, two of which have a suspicious label."""
+    listed = sorted(path.relative_to(tuning / "data/split").as_posix() for path in tuning.glob("data/split/*/*/*.png"))
+    return report(tuning, {listed[60]: "Bag", listed[61]: "Sandal"})
+
+
+@pytest.fixture
+def desk(names):
+    return Desk(DECISIONS, Path("data/unlabelled"), "Ada", 1)
+
+
+@pytest.fixture
+def client(desk):
+    return review.create(desk).test_client()
+
+
+def queue(client, name):
+    return client.get(f"/queue/{name}").json["items"]
+
+
+def decide(client, item, decision="label", label="", note=""):
+    answer = client.post("/decide", json={"md5s": [item["md5"]], "decision": decision, "label": label, "note": note})
+    assert answer.status_code == 200, answer.json
+    return answer.json
+
+
+def test_suspicious_labels_are_in_the_order_of_the_report(client, names):
+    items = queue(client, "suspicious")
+    assert [item["path"] for item in items] == [f"data/split/{name}" for name in names[60:62]]
+    assert [item["expected"] for item in items] == ["Bag", "Sandal"]
+    assert items[0]["reason"] == "A model that has not seen this picture gives its label 1.2 %."
+    assert items[0]["decision"] is None
+
+
+def test_near_duplicates_with_two_labels_are_beside_each_other(client):
+    first, second = queue(client, "conflicts")
+    assert (first["label"], first["expected"]) == (second["expected"], second["label"])
+    groups = client.get(f"/picture/{first['md5']}").json["groups"]
+    assert [picture["md5"] for picture in groups[0]["pictures"]] == [second["md5"]]
+
+
+def test_mistakes_begin_with_the_most_confident_and_doubts_with_the_least(client):
+    predictions = {row["path"]: row for row in read_csv(Path("reports/predictions.csv"))}
+    mistakes = [predictions[item["path"]] for item in queue(client, "mistakes")]
+    assert mistakes
+    assert all(row["label"] != row["predicted"] for row in mistakes)
+    assert [float(row["probability"]) for row in mistakes] == sorted(
+        (float(row["probability"]) for row in mistakes), reverse=True
+    )
+    doubts = [float(predictions[item["path"]]["probability"]) for item in queue(client, "uncertain")]
+    assert doubts == sorted(doubts)
+    assert len(doubts) == 30
+
+
+def test_what_is_decided_is_in_the_ledger_at_once(client):
+    first, second = queue(client, "suspicious")
+    decide(client, first, label=first["label"], note="a real one")
+    decide(client, second, label="a new class")
+    lines = ledger.read(DECISIONS)
+    assert [(line.md5, line.decision, line.label, line.author, line.note) for line in lines] == [
+        (first["md5"], "confirm", first["label"], "Ada", "a real one"),
+        (second["md5"], "relabel", "a new class", "Ada", ""),
+    ]
+    assert [item["decision"]["label"] for item in queue(client, "suspicious")] == [first["label"], "a new class"]
+
+
+def test_undo_restores_what_held_before(client):
+    item = queue(client, "suspicious")[0]
+    decide(client, item, label="Bag")
+    decide(client, item, "drop")
+    client.post("/undo", json={"md5": item["md5"]})
+    assert ledger.holding(ledger.read(DECISIONS))[item["md5"]].label == "Bag"
+    decide(client, item, "revert")
+    client.post("/undo", json={"md5": item["md5"]})
+    assert ledger.holding(ledger.read(DECISIONS))[item["md5"]].label == "Bag"
+    other = queue(client, "suspicious")[1]
+    decide(client, other, "drop")
+    client.post("/undo", json={"md5": other["md5"]})
+    assert other["md5"] not in ledger.holding(ledger.read(DECISIONS))
+    answer = client.post("/undo", json={"md5": queue(client, "mistakes")[0]["md5"]})
+    assert (answer.status_code, answer.json) == (422, {"error": "nothing was decided on this picture."})
+
+
+def test_decisions_of_others_are_seen(client):
+    item = queue(client, "suspicious")[0]
+    line = ledger.Decision(item["md5"], "relabel", "Bag", "Grace", ledger.now(), "")
+    ledger.append(DECISIONS, line)
+    assert queue(client, "suspicious")[0]["decision"] == {"decision": "relabel", "label": "Bag", "author": "Grace"}
+    assert client.get(f"/picture/{item['md5']}").json["history"] == [line._asdict()]
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "message"),
+    [
+        ({"md5s": ["0" * 32], "decision": "drop"}, 422, "there is no picture 0000"),
+        ({"md5s": [None], "decision": "drop"}, 400, "A decision is md5s"),
+        ({"md5s": "x", "decision": "drop"}, 400, "A decision is md5s"),
+        (["drop"], 400, "A decision is md5s"),
+    ],
+)
+def test_what_is_no_decision_is_refused(client, content, status, message):
+    answer = client.post("/decide", json=content)
+    assert answer.status_code == status
+    assert message in answer.json["error"]
+    assert ledger.read(DECISIONS) == []
+
+
+@pytest.mark.parametrize("label", ["", "../etc", ".hidden", "a/b", " ", "x" * 300])
+def test_a_label_that_cannot_be_a_class_is_refused(client, label):
+    item = queue(client, "suspicious")[0]
+    answer = client.post("/decide", json={"md5s": [item["md5"]], "decision": "label", "label": label})
+    assert answer.status_code == 422
+    assert ledger.read(DECISIONS) == []
+
+
+def test_other_sites_decide_nothing(client):
+    item = queue(client, "suspicious")[0]
+    body = {"md5s": [item["md5"]], "decision": "drop"}
+    for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "http://localhost:5000"}, {"Origin": "null"}):
+        assert client.post("/decide", json=body, headers=headers).status_code == 403
+    assert client.post("/decide", data="{}", content_type="text/plain").status_code == 415
+    assert client.get("/", headers={"Host": "pictures.example"}).status_code == 400
+    assert ledger.read(DECISIONS) == []
+
+
+def test_pictures_are_shown_by_their_hash_alone(client, names):
+    item = queue(client, "suspicious")[0]
+    answer = client.get(f"/picture/{item['md5']}/large.png")
+    assert Image.open(io.BytesIO(answer.data)).size == (28, 28)
+    assert client.get(f"/picture/{item['md5']}/huge.png").status_code == 404
+    assert client.get("/picture/..%2F..%2Fparams/large.png").status_code == 404
+
+
+def test_class_names_are_text(tuning):
+    (tuning / "data/split/train/Bag").rename(tuning / "data/split/train/<img src=x onerror=alert(1)>")
+    report(tuning)
+    text = review.create(Desk(DECISIONS, Path("data/unlabelled"), "</script><b>", 1)).test_client().get("/").text
+    assert "<img src=x" not in text
+    assert "</script><b>" not in text
+
+
+def test_pictures_without_labels_are_found_once(tuning, fashion, names):
+    folder = tuning / "data/unlabelled"
+    folder.mkdir(parents=True)
+    known = tuning / "data/split" / names[0]
+    new = sorted((fashion / "test/Bag").iterdir())[:3]
+    for number, path in enumerate((known, *new, new[0])):
+        shutil.copy(path, folder / f"{number}.png")
+    (folder / ".DS_Store").write_text("x")
+    found = pictures.unlabelled(folder, pictures.labelled())
+    assert [picture.path.name for picture in found] == ["1.png", "2.png", "3.png"]
+
+
+def rows(count, width=6, seed=0):
+    return np.random.default_rng(seed).normal(size=(count, width)).astype(np.float32)
+
+
+def test_nearest_are_those_of_the_candidates_with_the_smallest_angle():
+    features = rows(50)
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    candidates = np.arange(0, 50, 2)
+    expected = [row for row in np.argsort(-(unit @ unit[4])) if row in candidates and row != 4][:5]
+    assert similarity.nearest(features * 3, 4, candidates, 5).tolist() == expected
+
+
+def test_a_picture_that_stands_alone_is_an_outlier(monkeypatch):
+    features = np.concatenate(
+        [rows(40) * 0.05 + np.eye(6)[0], rows(40, seed=1) * 0.05 + np.eye(6)[1], -np.ones((1, 6))]
+    )
+    whole = similarity.outliers(features, 5)
+    assert whole[0] == 80
+    monkeypatch.setattr(similarity, "CHUNK", 200)
+    assert similarity.outliers(features, 5).tolist() == whole.tolist()
+    assert similarity.outliers(features[:1], 5).tolist() == []
+
+
+@settings(max_examples=20)
+@given(count=st.integers(1, 60), wanted=st.integers(1, 10), seed=st.integers(0, 9))
+def test_an_informative_choice_is_uncertain_and_has_no_picture_twice(count, wanted, seed):
+    random = np.random.default_rng(seed)
+    probabilities = random.dirichlet(np.ones(3), count)
+    chosen = similarity.informative(rows(count, seed=seed), probabilities, wanted, seed)
+    assert 1 <= len(chosen) <= wanted
+    assert len(set(chosen.tolist())) == len(chosen)
+    ordered = np.sort(probabilities, axis=1)
+    margins = ordered[:, -1] - ordered[:, -2]
+    assert margins[chosen].tolist() == sorted(margins[chosen])
+    assert margins[chosen].max() <= np.sort(margins)[: 10 * wanted].max()
+
+
+def test_of_pictures_that_are_alike_one_is_chosen():
+    """Ten copies of each of five pictures, all equally uncertain."""
+    features = np.repeat(np.eye(5, 6, dtype=np.float32), 10, axis=0) + rows(50) * 0.01
+    chosen = similarity.informative(features, np.full((50, 2), 0.5), 5, 1)
+    assert sorted(row // 10 for row in chosen) == [0, 1, 2, 3, 4]
+
+
+@contextmanager
+def served(folder, port="0"):
+    """The real process, and its address."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    program = [sys.executable, "-m", "darkroom", "review", "--port", port, "--author", "Ada"]
+    process = subprocess.Popen(
+        program, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, preexec_fn=interruptible
+    )
+    try:
+        assert "labelled pictures" in process.stdout.readline()
+        yield process, re.match(r"review: (http://127\.0\.0\.1:\d+) ", process.stdout.readline()).group(1)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_a_damaged_ledger_is_named_before_anything_is_decided(names):
+    DECISIONS.write_text("md5,decision\n")
+    with pytest.raises(UserError, match="it has no column label"):
+        review.main("Ada", 0)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("width", [1200, 390])
+def test_a_person_decides_by_keys_and_nothing_is_lost_when_the_server_is_killed(width, tuning, names, window):
+    from playwright.sync_api import expect
+
+    def path(number):
+        expect(tab.locator("#path")).to_contain_text(f"{number}. data/split/")
+        return tab.locator("#path").text_content().partition(". ")[2]
+
+    with served(tuning) as (process, address):
+        tab, problems, asked = window(width)
+        tab.goto(f"{address}/#uncertain")
+        paths = [path(1)]
+        tab.keyboard.press("Enter")
+        paths.append(path(2))
+        tab.keyboard.press("3")
+        paths.append(path(3))
+        tab.keyboard.press("x")
+        paths.append(path(4))
+        tab.keyboard.press("/")
+        tab.keyboard.type("<b>new")
+        tab.keyboard.press("Enter")
+        paths.append(path(5))
+        tab.keyboard.press("ArrowRight")
+        path(6)
+        tab.keyboard.press("x")
+        path(7)
+        tab.keyboard.press("u")
+        path(6)
+        expect(tab.locator("#progress")).to_have_text("4 of 30 decided")
+        tab.keyboard.press("g")
+        expect(tab.locator("#grid li")).to_have_count(24)
+        tab.locator("#grid li button").nth(0).click()
+        tab.locator("#grid li button").nth(1).click()
+        tab.keyboard.press("x")
+        expect(tab.locator("#progress")).to_have_text("6 of 30 decided")
+        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert problems == []
+        assert {url.split("/")[2] for url in asked} == {address.removeprefix("http://")}
+        process.kill()
+        process.wait()
+        tab.keyboard.press("g")
+        tab.keyboard.press("x")
+        expect(tab.locator("#error")).to_contain_text("is python -m darkroom review still running?")
+    lines = ledger.read(tuning / DECISIONS)
+    labels = [name.split("/")[3] for name in paths]
+    assert [(line.decision, line.label) for line in lines[:4]] == [
+        ("confirm", labels[0]),
+        ("confirm" if labels[1] == CLASSES[2] else "relabel", CLASSES[2]),
+        ("drop", ""),
+        ("relabel", "<b>new"),
+    ]
+    assert [line.md5 for line in lines[:4]] == [md5(tuning / name) for name in paths[:4]]
+    assert [line.decision for line in lines[4:]] == ["drop", "revert", "drop", "drop"]
+    with served(tuning) as (_, address):
+        tab, _, _ = window(width)
+        tab.goto(f"{address}/#uncertain")
+        expect(tab.locator("#progress")).to_have_text("6 of 30 decided")
+        path(5)

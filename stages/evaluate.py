@@ -67,11 +67,12 @@ def evaluate(
     Returns:
         The content of metrics.json.
     """
-    from darkroom.evaluate import bootstrap, galleries, report, tables
+    from darkroom.evaluate import bootstrap, corrections, galleries, report, tables
 
     test, spec, listed = predictions["test"], model.spec, issues or []
     resamples = bootstrap.affordable(params.bootstrap, *test.probabilities.shape)
     metrics = {"model_sha256": sha256} | measure(predictions, spec.temperature, resamples, seed)
+    metrics |= corrections.by_source_labels(test, spec.classes)
     if issues is not None:
         metrics["label_issues"] = len(issues)
     results = tables.compute(test, spec.temperature, spec.classes)

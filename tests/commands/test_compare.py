@@ -13,7 +13,7 @@ from darkroom.commands.compare import command as compare
 from darkroom.commands.compare.predictions import read
 from darkroom.core.errors import UserError
 from darkroom.core.files import read_csv, write_csv
-from darkroom.core.paths import METRICS, PREDICTIONS
+from darkroom.core.paths import GROUPS, METRICS, PREDICTIONS
 from darkroom.tracking import pipeline_log
 from tests.helpers.project import ROOT, commit, identify, inside, run, without
 
@@ -210,3 +210,42 @@ def test_the_command_exits_with_1_and_a_sentence(tmp_path):
     assert done.stderr.startswith("compare: there is no a.csv: run `dvc repro evaluate`")
     done = run("python", "-m", "darkroom", "compare", "a.csv", "b.csv", "--list", "-1", cwd=ROOT, check=False)
     assert done.stderr == "compare: --list is -1, but must be 0 or more.\n"
+
+
+def decided(folder, *rows):
+    """What this workspace's last run was told about labels."""
+    write_csv(folder / GROUPS, ("picture", "decision", "source"), rows)
+
+
+def test_after_decisions_both_are_measured_by_the_same_labels(workspace, capsys):
+    """Of four pictures one gets another label and one is dropped: the earlier model is measured anew."""
+    predicted = ["cat", "cat", "cat", "dog"]
+    before = [(f"data/split/test/cat/{i}.png", "cat", label, "0.5") for i, label in enumerate(predicted)]
+    after = [
+        ("data/split/test/cat/0.png", "cat", "cat", "0.9"),
+        ("data/split/test/cat/1.png", "cat", "cat", "0.9"),
+        ("data/split/test/dog/3__cat.png", "dog", "dog", "0.9"),
+    ]
+    a, b = predictions(workspace / "a.csv", before), predictions(workspace / "b.csv", after)
+    rows = [("train/dog/3__cat.png", "relabel", "train/cat/3.png"), ("train/cat/2.png", "drop", "")]
+    decided(workspace, *rows, ("train/dog/9__cat.png", "relabel", "train/cat/9.png"))
+    with pytest.raises(UserError, match=r"different test sets.*--corrected measures both by their decisions"):
+        compare.main(str(a), str(b), 20, None)
+    compare.main(str(a), str(b), 20, None, corrected=True)
+    output = capsys.readouterr().out
+    assert "on the same 3 test pictures" in output
+    assert "accuracy of A          1.0000" in output
+    assert "accuracy of B          1.0000" in output
+    assert "log loss" not in output  # nobody knows what A gave the new label
+    assert output.endswith("The predictions of A and B are the same.\n")
+
+
+def test_without_decisions_corrected_changes_nothing(workspace, capsys):
+    a = predictions(workspace / "a.csv", many(range(30)))
+    b = predictions(workspace / "b.csv", many(range(20)))
+    decided(workspace)
+    compare.main(str(a), str(b), 20, None)
+    plain = capsys.readouterr().out
+    compare.main(str(a), str(b), 20, None, corrected=True)
+    assert capsys.readouterr().out == plain
+    assert "log loss" in plain

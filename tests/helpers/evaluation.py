@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from darkroom.core import paths
-from darkroom.core.files import write_json
+from darkroom.core.files import write_csv, write_json
 from darkroom.core.model_spec import BackboneSpec
 from darkroom.evaluate.label_noise import LabelIssue
 from darkroom.evaluate.params import Params
@@ -101,6 +101,8 @@ def evaluated(
         paths.HISTORY.parent.mkdir(exist_ok=True)
         paths.HISTORY.write_text(HISTORY)
         write_json(paths.TRAIN_REPORT, {"model_sha256": sha256, "epochs": 2, "params": {}})
+    if not paths.GROUPS.exists():
+        write_csv(paths.GROUPS, ("picture", "decision", "source"), [])
     names = class_names(classes)
     backbone = BackboneSpec(backbone="VGG16", weights="imagenet", image_size=(32, 32), pooling="avg")
     head = {"type": "knn", "prepare": None, "fitted": {"neighbours": 5}}

@@ -2,13 +2,14 @@
 
     python -m darkroom compare main workspace
     python -m darkroom compare models:/animals@champion models:/animals@candidate --csv differences.csv
+    python -m darkroom compare HEAD~1 workspace --corrected    # by the labels that people decided on since
 
 A and B are each `workspace`, a git revision or a DVC experiment, an MLflow run id, a model in MLflow (models:/…,
 runs:/…), or the path of a predictions.csv. Better means significantly more right answers: McNemar's exact test (1947),
 p below 0.05. The interval of the difference in accuracy is Newcombe's (1998, method 10), that of the difference in log
 loss Student's (1908).
 
-Reads   reports/predictions.csv of A and of B
+Reads   reports/predictions.csv of A and of B; with --corrected, reports/groups.csv of this workspace
 Writes  with --csv, the pictures on which their predictions differ
 """
 
@@ -21,14 +22,19 @@ from darkroom.commands.compare.predictions import LABEL_PROBABILITY, Predictions
 from darkroom.core.errors import UserError
 from darkroom.core.files import write_csv
 from darkroom.core.terminal import table
+from darkroom.evaluate.corrections import read as read_corrections
 from darkroom.evaluate.statistics import SIGNIFICANT, Paired, log_losses, mean_difference
 
+HINT = " If people decided on labels in between, --corrected measures both by their decisions."
 
-def main(first: str, second: str, limit: int, file: Path | None) -> None:
+
+def main(first: str, second: str, limit: int, file: Path | None, corrected: bool = False) -> None:
     """Read both predictions, compare them, and print or write the result."""
     if limit < 0:
         raise UserError(f"--list is {limit}, but must be 0 or more.")
     a, b = read(first), read(second)
+    if corrected:
+        a, b = by_decisions(a), by_decisions(b)
     require_same_test_set(first, a, second, b)
     differing = [
         (path, row["label"], row["predicted"], b[path]["predicted"])
@@ -58,15 +64,34 @@ def require_same_test_set(first: str, a: Predictions, second: str, b: Prediction
         if missing:
             raise UserError(
                 f"these are different test sets: {len(missing):,} of {name}'s {len(rows):,} pictures are not in "
-                f"{other_name}, such as {missing[0]}."
+                f"{other_name}, such as {missing[0]}.{HINT}"
             )
     relabelled = [path for path in a if a[path]["label"] != b[path]["label"]]
     if relabelled:
         path = relabelled[0]
         raise UserError(
             f"these are different test sets: {len(relabelled):,} labels differ, such as that of {path}, "
-            f"{a[path]['label']} in {first} and {b[path]['label']} in {second}."
+            f"{a[path]['label']} in {first} and {b[path]['label']} in {second}.{HINT}"
         )
+
+
+def by_decisions(rows: Predictions) -> Predictions:
+    """The predictions on the test pictures of this workspace, with the labels that people decided on.
+
+    Without the probabilities of the labels, if one of these was changed: a row has no other label's.
+    """
+    corrections = read_corrections("test")
+    now = {before: after for after, before in corrections.relabelled.items()}
+    result: Predictions = {}
+    for path, row in rows.items():
+        if path not in corrections.dropped:
+            moved = now.get(path, path)
+            result[moved] = row | {"path": moved, "label": moved.split("/")[-2] if path in now else row["label"]}
+    if any(row["label"] != rows.get(path, row)["label"] or path not in rows for path, row in result.items()):
+        result = {
+            path: {key: value for key, value in row.items() if key != LABEL_PROBABILITY} for path, row in result.items()
+        }
+    return result
 
 
 def paired(a: Predictions, b: Predictions) -> Paired:
@@ -104,4 +129,9 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "second": {"metavar": "B", "help": "the model that may be better"},
     "--list": {"dest": "limit", "metavar": "N", "type": int, "default": 20, "help": "pictures to list (20)"},
     "--csv": {"dest": "file", "metavar": "FILE", "type": Path, "help": "write all pictures that differ to this file"},
+    "--corrected": {
+        "action": "store_true",
+        "help": "measure both by the decisions on labels in this workspace's last run; pictures that were dropped are "
+        "left out",
+    },
 }

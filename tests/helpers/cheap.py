@@ -17,7 +17,7 @@ import yaml
 CLASSES = ("Bag", "Coat", "Dress")
 PARAMS = """\
 base: {seed: 42}
-download: {source: folder, path: data/incoming}
+download: {source: folder, path: data/incoming, unlabelled: data/unlabelled}
 split: {method: ratio, folds: 5, fold: 1}
 augment: {target: max}
 extract: {layers: [block4_pool]}
@@ -54,7 +54,7 @@ def main(stage: str) -> None:
     """Write the outputs of a stage."""
     params = yaml.safe_load(Path("params.yaml").read_text())
     entry = yaml.safe_load(Path("dvc.yaml").read_text())["stages"][stage]
-    deps = [params["download"]["path"] if name == "${download.path}" else name for name in entry["deps"]]
+    deps = [re.sub(r"\$\{download\.(\w+)\}", lambda key: params["download"][key[1]], name) for name in entry["deps"]]
     seen = hashlib.sha256(json.dumps([params[name] for name in entry["params"]], sort_keys=True).encode())
     for name in deps:
         if not name.startswith(("stages/", "darkroom/")):

@@ -81,6 +81,17 @@ def test_an_added_picture_is_noticed(cheap_copy):
     assert json.loads((cheap_copy / "reports/dataset.json").read_text())["classes"]["Coat"] == 4
 
 
+def test_decisions_on_labels_are_noticed(cheap_copy):
+    """Those that change no picture rerun download alone; git, unlike the pictures without labels, keeps them."""
+    line = f"{'0' * 32},drop,,Ada,2026-01-31T12:00:00Z,\n"
+    with (cheap_copy / "data/decisions.csv").open("a") as stream:
+        stream.write(line)
+    (cheap_copy / "data/unlabelled/1.png").write_text("a picture")
+    assert changed_dependencies(cheap_copy) == {"download": {"data/decisions.csv", "data/unlabelled"}}
+    assert run("git", "status", "--porcelain", cwd=cheap_copy).stdout.split() == ["M", "data/decisions.csv"]
+    assert repro(cheap_copy, "download") == ["download"]
+
+
 @pytest.mark.parametrize("folder", ["data/raw", "data/split", "data/augmented"])
 def test_a_folder_of_pictures_that_was_changed_by_hand_or_is_missing_is_restored(folder, cheap_copy):
     """Later stages depend on the tables of these folders, not on the folders."""
@@ -108,7 +119,10 @@ def test_a_run_leaves_nothing_for_git_but_the_lock(cheap_copy):
     assert changed == ["M", "dvc.lock", "M", "params.yaml"]
     tracked = run("git", "ls-files", cwd=cheap_copy).stdout.splitlines()
     outputs = ("data/", "models/", "exports/", "reports/", "mlruns/", "mlartifacts/")
-    assert [name for name in tracked if name.startswith(outputs)] == ["data/incoming/.gitkeep", "data/weights/.gitkeep"]
+    assert [name for name in tracked if name.startswith(outputs)] == [
+        "data/decisions.csv",
+        *(f"data/{name}/.gitkeep" for name in ("incoming", "unlabelled", "weights")),
+    ]
 
 
 def test_dvc_shows_the_metrics_and_the_graph(cheap_copy):

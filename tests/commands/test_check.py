@@ -8,7 +8,6 @@ from tests.helpers.odd_files import photo
 from tests.helpers.pictures import save
 from tests.helpers.project import repository
 
-
 PARAMS = "download: {source: folder, path: data/incoming, unlabelled: data/unlabelled}\n"
 
 
@@ -39,7 +38,7 @@ def test_what_would_stop_dvc_is_named(project):
 
 
 def test_a_missing_folder_is_named_by_its_key(project):
-    (project / "params.yaml").write_text("download: {source: table, path: data/none}\n")
+    (project / "params.yaml").write_text(PARAMS.replace("path: data/incoming", "path: data/none"))
     with pytest.raises(UserError, match=r"download.path data/none does not exist"):
         check.main()
 

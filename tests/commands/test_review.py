@@ -1,5 +1,6 @@
 """The page on which people review labels: its queues, what it writes, and a person at a real browser."""
 
+import contextlib
 import hashlib
 import io
 import os
@@ -7,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +17,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from darkroom.commands.review import command as review
-from darkroom.commands.review import pictures, similarity
+from darkroom.commands.review import pictures, progress, similarity
 from darkroom.commands.review.desk import Desk
+from darkroom.core import paths
 from darkroom.core.errors import UserError
-from darkroom.core.files import read_csv, write_csv
+from darkroom.core.files import read_csv, write_csv, write_json
 from darkroom.core.paths import DECISIONS
 from darkroom.download import ledger
 from tests.helpers.pictures import CLASSES
-from tests.helpers.project import ROOT, interruptible
+from tests.helpers.project import ROOT, copy_project, interruptible, run
 
 
 def md5(path):
@@ -253,7 +254,41 @@ def test_of_pictures_that_are_alike_one_is_chosen():
     assert sorted(row // 10 for row in chosen) == [0, 1, 2, 3, 4]
 
 
-@contextmanager
+@pytest.mark.full
+def test_a_trained_project_knows_what_looks_alike(project, fashion, tmp_path, tensorflow):
+    """Neighbours of both classes, outliers, and unlabelled pictures in the order of what they would teach."""
+    folder = copy_project(project, tmp_path / "copy")
+    new = [path for label in CLASSES for path in sorted((fashion / "test" / label).iterdir())[:40]]
+    for number, path in enumerate(new):
+        shutil.copy(path, folder / f"data/unlabelled/{number:03d}.png")
+    (folder / "data/unlabelled/notes.txt").write_text("no picture")
+    with contextlib.chdir(folder):
+        desk = Desk(DECISIONS, Path("data/unlabelled"), "Ada", 1)
+        assert list(desk.titles) == ["suspicious", "conflicts", "mistakes", "uncertain", "outliers", "unlabelled"]
+        item = desk.queue("mistakes")[0]
+        groups = {
+            group["title"]: group["pictures"] for group in desk.surroundings(item["md5"], item["expected"])["groups"]
+        }
+        for label in (item["label"], item["expected"]):
+            neighbours = groups[f"Nearest {label}"]
+            assert len(neighbours) == 6
+            assert {picture["label"] for picture in neighbours} == {label}
+            assert item["md5"] not in [picture["md5"] for picture in neighbours]
+        outliers = desk.queue("outliers")
+        assert len({entry["md5"] for entry in outliers}) == len(outliers) == 200
+        offered = desk.queue("unlabelled")
+        assert len(offered) == 50
+        assert {entry["split"] for entry in offered} == {"unlabelled"}
+        shares = [float(re.search(r"with ([0-9.]+) %", entry["reason"]).group(1)) for entry in offered]
+        assert min(shares) < 60 < np.mean(shares[-10:])
+        desk.decide([offered[0]["md5"]], "label", "Bag", "")
+        assert desk.lines()[-1].decision == "label"
+    run("dvc", "repro", "-q", "split", cwd=folder)
+    row = next(row for row in read_csv(folder / "reports/split.csv") if row["md5"] == offered[0]["md5"])
+    assert (row["class"], row["split"]) == ("Bag", "train")
+
+
+@contextlib.contextmanager
 def served(folder, port="0"):
     """The real process, and its address."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
@@ -335,3 +370,22 @@ def test_a_person_decides_by_keys_and_nothing_is_lost_when_the_server_is_killed(
         tab.goto(f"{address}/#uncertain")
         expect(tab.locator("#progress")).to_have_text("6 of 30 decided")
         path(5)
+
+
+def test_the_hint_is_about_the_last_fifty_decisions(tmp_path):
+    runs = [progress.Run(0, 0.9), progress.Run(20, 0.91), progress.Run(40, 0.93), progress.Run(75, 0.92)]
+    assert progress.hint([]) == progress.hint(runs[:1]) == progress.hint([runs[0], progress.Run(0, 0.95)]) == ""
+    assert "The last 20 decisions changed the accuracy on validation by +0.0100, to 0.9100" in progress.hint(runs[:2])
+    assert "The last 40 decisions changed the accuracy on validation by +0.0300" in progress.hint(runs[:3])
+    assert "The last 55 decisions changed the accuracy on validation by +0.0100, to 0.9200" in progress.hint(runs)
+
+
+def test_each_run_is_recorded_once(workspace):
+    path = workspace / ".cache/review.csv"
+    assert progress.record(path) == []
+    for decisions, accuracy in ((0, 0.9), (0, 0.9), (30, 0.95)):
+        counts = {"confirm": decisions, "without_picture": 9}
+        write_json(paths.DATASET_REPORT, {"classes": {"a": 1}, "decisions": counts})
+        write_json(paths.METRICS, {"accuracy": 0.5, "accuracy_val": accuracy, "model_sha256": "x"})
+        runs = progress.record(path)
+    assert runs == [(0, 0.9), (30, 0.95)]

@@ -147,8 +147,18 @@ def test_reports_with_fewer_and_with_more_figures(exported, tmp_path, monkeypatc
     rows = table(card, "class | kept")
     assert odd in [row[0] for row in rows]
     assert all(len(row) == 6 for row in rows)
-    metrics.write_text(json.dumps(few | {"label_issues": 7, "uncalibrated_log_loss": 1.25}))
+    assert "People reviewed labels" not in card
+    dataset = json.loads(paths.DATASET_REPORT.read_text())
+    dataset["decisions"] |= {"confirm": 12, "relabel": 5, "drop": 3}
+    paths.DATASET_REPORT.write_text(json.dumps(dataset))
+    more = {"label_issues": 7, "uncalibrated_log_loss": 1.25, "n_test_relabelled": 2, "accuracy_source_labels": 0.4}
+    metrics.write_text(json.dumps(few | more))
     card = model_card.render(model, {"onnx": REPORT})
+    assert "they confirmed 12, changed 5, labelled 0 pictures that had no\nlabel, and dropped 3." in card
+    assert (
+        "2 of the changed labels are of test pictures: by the labels of the source, the accuracy would be\n0.4000."
+        in card
+    )
     assert "7 labels look wrong" in card
     assert table(card, "on test | before") == [["log loss", "1.2500", "1.0000"]]
     assert card.count("```python") == 1

@@ -8,8 +8,9 @@ uncertain ones, outliers, and pictures without a label from which the model woul
 data/decisions.csv, which git versions and merges; no picture is changed. Only this machine is served.
 
 Reads   reports/split.csv, reports/groups.csv, reports/label_issues.csv, reports/predictions.csv, the pictures, and, for
-        pictures that look alike, models and data/features; for pictures without labels also exports
-Writes  data/decisions.csv
+        pictures that look alike, models and data/features; for pictures without labels also exports; for what
+        decisions were worth reports/dataset.json and reports/metrics.json
+Writes  data/decisions.csv; .cache/review.csv, the accuracy on val after each run
 """
 
 import getpass
@@ -17,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from darkroom.commands import web
-from darkroom.commands.review import pictures
+from darkroom.commands.review import pictures, progress
 from darkroom.commands.review.desk import Desk
-from darkroom.core.paths import DECISIONS
+from darkroom.core.paths import DECISIONS, cache
 from darkroom.pipeline import params
 from darkroom.pipeline.git import git
 
@@ -39,11 +40,19 @@ def main(author: str | None, port: int) -> None:
     desk = Desk(DECISIONS, Path(settings.download.unlabelled), author, settings.base.seed)
     desk.lines()  # a damaged ledger is named before anything is decided
     print(f"review: {len(desk.by_path):,} labelled pictures, {len(desk.unlabelled):,} without a label", flush=True)
-    web.serve(create(desk), listener, "review")
+    hint = progress.hint(progress.record(cache() / "review.csv"))
+    if hint:
+        print(f"review: {hint}", flush=True)
+    web.serve(create(desk, hint), listener, "review")
 
 
-def create(desk: Desk) -> "Flask":
-    """Create the application: the page, and what it asks for as JSON."""
+def create(desk: Desk, hint: str = "") -> "Flask":
+    """Create the application: the page, and what it asks for as JSON.
+
+    Args:
+        desk: holds the pictures and takes the decisions.
+        hint: what earlier decisions were worth.
+    """
     from flask import Response, abort, render_template_string, request
 
     app = web.application(MEGABYTES)
@@ -51,7 +60,7 @@ def create(desk: Desk) -> "Flask":
     @app.get("/")
     def page() -> str:
         html = HTML.read_text(encoding="utf-8")
-        return render_template_string(html, classes=desk.classes, queues=desk.titles, author=desk.author)
+        return render_template_string(html, classes=desk.classes, queues=desk.titles, author=desk.author, hint=hint)
 
     @app.get("/queue/<name>")
     def queue(name: str) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def on_the_page(folder: Path, truth: Labels) -> Iterator[Point]:
 
 def work_off(address: str, truth: Labels, count: int) -> None:
     """Press a key for each suspicious training picture, at most `count` of them; others are skipped."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
     with sync_playwright() as playwright:
         program = shutil.which("chromium") or shutil.which("google-chrome")
@@ -113,14 +113,11 @@ def work_off(address: str, truth: Labels, count: int) -> None:
         items = tab.evaluate("async () => (await (await fetch('queue/suspicious')).json()).items")
         keys = {text[1:]: text[0] for text in tab.locator("#classes button").all_text_contents()}
         for place, item in enumerate(items, start=1):
-            if count and not item["decision"] and item["md5"] in truth:
-                tab.wait_for_function(f"document.querySelector('#path').textContent.startsWith('{place}. ')")
-                tab.keyboard.press(keys[truth[item["md5"]]])
-                count -= 1
-            elif count and not item["decision"]:
-                tab.wait_for_function(f"document.querySelector('#path').textContent.startsWith('{place}. ')")
-                tab.keyboard.press("ArrowRight")
-        tab.wait_for_function("busy.then(() => true)")
+            if count and not item["decision"]:
+                expect(tab.locator("#path")).to_have_text(re.compile(rf"^{place}\. "))
+                tab.keyboard.press(keys[truth[item["md5"]]] if item["md5"] in truth else "ArrowRight")
+                count -= item["md5"] in truth
+        tab.evaluate("busy")
         browser.close()
 
 

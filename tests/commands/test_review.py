@@ -370,6 +370,13 @@ def test_a_person_decides_by_keys_and_nothing_is_lost_when_the_server_is_killed(
         tab.goto(f"{address}/#uncertain")
         expect(tab.locator("#progress")).to_have_text("6 of 30 decided")
         path(5)
+        tab.keyboard.press("ArrowLeft")
+        path(4)
+        expect(tab.locator("#state")).to_have_text("<b>new, decided by Ada")
+        tab.keyboard.press("ArrowRight")
+        path(5)
+        tab.keyboard.press("Enter")
+        path(8)  # 6 and 7 are decided
 
 
 def test_the_hint_is_about_the_last_fifty_decisions(tmp_path):

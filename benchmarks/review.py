@@ -4,8 +4,9 @@
 
 Needs a finished `dvc repro` with a pretrained backbone, whose pictures and labels are taken for the truth. In a copy of
 the project, the labels of one training picture in twenty are replaced by others at random. Someone who knows the truth
-then reviews a tenth of the training pictures: on the page in a real browser, by keys, whatever is suspicious, the worst
-first, with `dvc repro` whenever that is worked off; or pictures in random order. Val and test keep their labels.
+then reviews a tenth of the training pictures: on the page in a real browser, by keys, first whatever is suspicious,
+with `dvc repro` when that is worked off, then what is unlikely; or pictures in random order. Val and test keep their
+labels.
 """
 
 import argparse
@@ -87,33 +88,27 @@ def measure(folder: Path, truth: Labels) -> Point:
 
 
 def on_the_page(folder: Path, truth: Labels) -> Iterator[Point]:
-    """Review what is suspicious until a tenth of the pictures is decided on, or nothing is left."""
+    """Review what is suspicious, then what is unlikely in two steps, until a tenth of the pictures is decided on."""
     budget = round(REVIEWED * len(truth))
-    while True:
-        before = len(ledger.read(folder / DECISIONS))
+    for queue, share in (("suspicious", 1.0), ("unlikely", 0.75), ("unlikely", 1.0)):
         with served(folder) as address:
-            work_off(address, truth, budget - before)
-        point = measure(folder, truth)
-        if point.decisions == before:
-            return
-        yield point
-        if point.decisions >= budget:
-            return
+            work_off(address, queue, truth, round(share * budget) - len(ledger.read(folder / DECISIONS)))
+        yield measure(folder, truth)
 
 
-def work_off(address: str, truth: Labels, count: int) -> None:
-    """Press a key for each suspicious training picture, at most `count` of them; others are skipped."""
+def work_off(address: str, queue: str, truth: Labels, count: int) -> None:
+    """Press a key for each training picture of a queue, at most `count` of them; others are skipped."""
     from playwright.sync_api import expect, sync_playwright
 
     with sync_playwright() as playwright:
         program = shutil.which("chromium") or shutil.which("google-chrome")
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         tab = browser.new_page()
-        tab.goto(f"{address}/#suspicious")
-        items = tab.evaluate("async () => (await (await fetch('queue/suspicious')).json()).items")
+        tab.goto(f"{address}/#{queue}")
+        items = tab.evaluate("async name => (await (await fetch(`queue/${name}`)).json()).items", queue)
         keys = {text[1:]: text[0] for text in tab.locator("#classes button").all_text_contents()}
         for place, item in enumerate(items, start=1):
-            if count and not item["decision"]:
+            if count > 0 and not item["decision"]:
                 expect(tab.locator("#path")).to_have_text(re.compile(rf"^{place}\. "))
                 tab.keyboard.press(keys[truth[item["md5"]]] if item["md5"] in truth else "ArrowRight")
                 count -= item["md5"] in truth

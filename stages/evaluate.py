@@ -2,8 +2,9 @@
 
 Reads   models, data/features, data/split, data/augmented, reports/augment.json, reports/groups.csv,
         reports/history.csv, reports/train.json
-Writes  reports/metrics.json, reports/per_class.csv, reports/predictions.csv, reports/label_issues.csv, reports/roc.csv,
-        reports/precision_recall.csv, reports/reliability.csv, reports/plots/*.png, reports/report.html
+Writes  reports/metrics.json, reports/per_class.csv, reports/predictions.csv, reports/label_issues.csv,
+        reports/label_quality.csv, reports/roc.csv, reports/precision_recall.csv, reports/reliability.csv,
+        reports/plots/*.png, reports/report.html
 Params  base.seed, evaluate
 """
 
@@ -24,7 +25,7 @@ from darkroom.pipeline.script import run
 from darkroom.tracking import failures, pipeline_log
 
 if TYPE_CHECKING:
-    from darkroom.evaluate.label_noise import LabelIssue
+    from darkroom.evaluate.label_noise import LabelQuality
     from darkroom.evaluate.predictions import Predictions
     from darkroom.evaluate.tables import Tables
 
@@ -40,8 +41,8 @@ def main(base: Base, params: Params) -> None:
 
     model = Classifier.load(paths.MODELS)
     predictions = {part: predict(model, part) for part in PARTS}
-    issues = label_noise.find_issues(model, base.seed) if params.label_issues else None
-    metrics = evaluate(model, sha256, predictions, issues, params, base.seed)
+    labels = label_noise.assess(model, base.seed) if params.label_issues else None
+    metrics = evaluate(model, sha256, predictions, labels, params, base.seed)
     failures.best_effort(lambda: pipeline_log.log_evaluation(time.monotonic() - started))
     print(f"evaluate: accuracy {Estimate.of(metrics, 'accuracy').text()}; {paths.REPORT}")
 
@@ -50,7 +51,7 @@ def evaluate(
     model: Classifier,
     sha256: str,
     predictions: Mapping[str, "Predictions"],
-    issues: "list[LabelIssue] | None",
+    labels: "list[LabelQuality] | None",
     params: Params,
     seed: int,
 ) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def evaluate(
         model: that is evaluated.
         sha256: of the model, by which readers of metrics.json recognise it.
         predictions: on train, val and test.
-        issues: labels that look wrong; None if they were not looked for.
+        labels: quality of the labels; None if it was not looked for.
         params: of the stage.
         seed: of the resamples and of the pictures for Grad-CAM.
 
@@ -69,20 +70,21 @@ def evaluate(
     """
     from darkroom.evaluate import bootstrap, corrections, galleries, report, tables
 
-    test, spec, listed = predictions["test"], model.spec, issues or []
+    test, spec = predictions["test"], model.spec
+    issues = [label for label in labels or () if label.issue]
     resamples = bootstrap.affordable(params.bootstrap, *test.probabilities.shape)
     metrics = {"model_sha256": sha256} | measure(predictions, spec.temperature, resamples, seed)
     metrics |= corrections.by_source_labels(test, spec.classes)
-    if issues is not None:
+    if labels is not None:
         metrics["label_issues"] = len(issues)
     results = tables.compute(test, spec.temperature, spec.classes)
     with whole_folder(paths.PLOTS) as folder:
         plot(spec, test, results, folder)
         galleries.mistakes(test, spec.classes, params.mistakes, folder / "mistakes.png")
         galleries.doubts(test, spec.classes, params.mistakes, folder / "doubts.png")
-        galleries.label_issues(listed[: params.label_issues], folder / "label_issues.png")
+        galleries.label_issues(issues[: params.label_issues], folder / "label_issues.png")
         no_grad_cam = galleries.grad_cam(model, test, params.grad_cam, seed, folder / "grad_cam.png")
-    tables.write(results, test, listed)
+    tables.write(results, test, labels or [])
     options = params.model_dump() | {"resamples": resamples, "no_grad_cam": no_grad_cam}
     report.write(paths.REPORT, paths.PLOTS, spec, metrics, results.scores, options)
     write_json(paths.METRICS, metrics)  # last: its hash of the model vouches for all other files

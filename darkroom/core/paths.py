@@ -36,6 +36,7 @@ METRICS = Path("reports/metrics.json")
 PER_CLASS = Path("reports/per_class.csv")
 PREDICTIONS = Path("reports/predictions.csv")
 LABEL_ISSUES = Path("reports/label_issues.csv")
+LABEL_QUALITY = Path("reports/label_quality.csv")  # of all other pictures
 ROC = Path("reports/roc.csv")
 PRECISION_RECALL = Path("reports/precision_recall.csv")
 RELIABILITY = Path("reports/reliability.csv")

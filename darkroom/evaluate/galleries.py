@@ -16,7 +16,7 @@ from darkroom.images.decode import decode
 from darkroom.models.classifier import Classifier
 
 if TYPE_CHECKING:
-    from darkroom.evaluate.label_noise import LabelIssue
+    from darkroom.evaluate.label_noise import LabelQuality
 
 COLUMNS = 6
 SIDE, EXPLAINED_SIDE = 240, 640  # pixels of the longer side, at most, of a picture in a gallery and for Grad-CAM
@@ -61,7 +61,7 @@ def doubts(test: Predictions, classes: Sequence[str], count: int, target: Path) 
     _predictions(test, rows, lines, classes, target)
 
 
-def label_issues(issues: Sequence["LabelIssue"], target: Path) -> None:
+def label_issues(issues: Sequence["LabelQuality"], target: Path) -> None:
     """Draw the pictures whose label looks wrong, each with its label and the suggested one."""
     _grid(
         [

@@ -25,18 +25,19 @@ FOLDS = 5
 C = 3.0  # of the regression, on rows of length 1: with less it underfits, with more it memorises wrong labels
 
 
-class LabelIssue(NamedTuple):
-    """A picture whose label looks wrong."""
+class LabelQuality(NamedTuple):
+    """How likely the label of a picture is."""
 
     path: str
     split: str
     label: str
-    suggested: str
+    suggested: str  # the most probable other class
     quality: float  # out-of-sample probability of the label, 0 to 1
+    issue: bool = True  # whether the label looks wrong
 
 
-def find_issues(model: Classifier, seed: int) -> list[LabelIssue]:
-    """Find the labels that look wrong in train, val and test, the worst first; augmented pictures are ignored.
+def assess(model: Classifier, seed: int) -> list[LabelQuality]:
+    """Assess the labels in train, val and test, the worst first; augmented pictures are ignored.
 
     For a network from scratch, whose last hidden layer was trained on the labels of train, fewer of their errors are
     found. Classes with fewer than two pictures that are not near-duplicates are left out.
@@ -59,13 +60,14 @@ def find_issues(model: Classifier, seed: int) -> list[LabelIssue]:
     probabilities = out_of_sample(features, numbers, folds[used])
     names = np.array(model.spec.classes)[present]
     suspect = find_label_issues(numbers, probabilities, filter_by="both", n_jobs=1)
-    suggested, quality = probabilities.argmax(axis=1), get_label_quality_scores(numbers, probabilities).round(4)
-    issues = [
-        LabelIssue(path, part, str(names[numbers[i]]), str(names[suggested[i]]), float(quality[i]))
+    quality = get_label_quality_scores(numbers, probabilities).round(4)
+    probabilities[np.arange(len(numbers)), numbers] = -1
+    suggested = probabilities.argmax(axis=1)
+    assessed = [
+        LabelQuality(path, part, str(names[numbers[i]]), str(names[suggested[i]]), float(quality[i]), bool(suspect[i]))
         for i, (part, path) in enumerate(pictures[row] for row in used)
-        if suspect[i]
     ]
-    return sorted(issues, key=lambda issue: (issue.quality, issue.path))
+    return sorted(assessed, key=lambda label: (label.quality, label.path))
 
 
 def assign_folds(labels: np.ndarray, groups: Sequence[str], seed: int) -> np.ndarray:

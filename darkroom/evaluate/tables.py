@@ -11,7 +11,7 @@ from darkroom.evaluate.metrics import Bin, ClassScores
 from darkroom.evaluate.predictions import Predictions
 
 if TYPE_CHECKING:
-    from darkroom.evaluate.label_noise import LabelIssue
+    from darkroom.evaluate.label_noise import LabelQuality
 
 
 class Tables(NamedTuple):
@@ -34,8 +34,8 @@ def compute(test: Predictions, temperature: float, classes: Sequence[str]) -> Ta
     )
 
 
-def write(tables: Tables, test: Predictions, issues: Sequence["LabelIssue"]) -> None:
-    """Write the tables, the predictions and the label issues as CSV files."""
+def write(tables: Tables, test: Predictions, labels: Sequence["LabelQuality"]) -> None:
+    """Write the tables, the predictions and the quality of the labels as CSV files."""
     classes = [scores.name for scores in tables.scores]
     write_csv(paths.PER_CLASS, ("class", "precision", "recall", "f1", "support"), tables.scores)
     write_csv(
@@ -48,7 +48,9 @@ def write(tables: Tables, test: Predictions, issues: Sequence["LabelIssue"]) -> 
             )
         ],
     )
-    write_csv(paths.LABEL_ISSUES, ("path", "split", "label", "suggested", "quality"), issues)
+    header = ("path", "split", "label", "suggested", "quality")
+    write_csv(paths.LABEL_ISSUES, header, (label[:5] for label in labels if label.issue))
+    write_csv(paths.LABEL_QUALITY, header, (label[:5] for label in labels if not label.issue))
     rates = ("class", "false_positive_rate", "true_positive_rate")
     write_csv(paths.ROC, rates, curves.points(tables.roc))
     write_csv(paths.PRECISION_RECALL, ("class", "recall", "precision"), curves.points(tables.precision_recall))

@@ -45,7 +45,10 @@ def report(folder, wrong=()):
         [(name, row[3], "1" if name in twins else "") for name, row in zip(names, rows, strict=True)],
     )
     issues = [(f"data/split/{name}", name.split("/")[0], name.split("/")[1], wrong[name], 0.012) for name in wrong]
-    write_csv(folder / "reports/label_issues.csv", ("path", "split", "label", "suggested", "quality"), issues)
+    header = ("path", "split", "label", "suggested", "quality")
+    write_csv(folder / "reports/label_issues.csv", header, issues)
+    others = [(f"data/split/{name}", name.split("/")[0], name.split("/")[1], "Bag", 0.3) for name in names[5:8]]
+    write_csv(folder / "reports/label_quality.csv", header, others)
     test = [name for name in names if name.startswith("test/")]
     predictions = [
         (f"data/split/{name}", name.split("/")[1], CLASSES[number % 3], 0.4 + number / 100, 0.1)
@@ -89,6 +92,7 @@ def test_suspicious_labels_are_in_the_order_of_the_report(client, names):
     assert [item["expected"] for item in items] == ["Bag", "Sandal"]
     assert items[0]["reason"] == "A model that has not seen this picture gives its label 1.2 %."
     assert items[0]["decision"] is None
+    assert [item["path"] for item in queue(client, "unlikely")] == [f"data/split/{name}" for name in names[5:8]]
 
 
 def test_near_duplicates_with_two_labels_are_beside_each_other(client):
@@ -264,7 +268,10 @@ def test_a_trained_project_knows_what_looks_alike(project, fashion, tmp_path, te
     (folder / "data/unlabelled/notes.txt").write_text("no picture")
     with contextlib.chdir(folder):
         desk = Desk(DECISIONS, Path("data/unlabelled"), "Ada", 1)
-        assert list(desk.titles) == ["suspicious", "conflicts", "mistakes", "uncertain", "outliers", "unlabelled"]
+        assert list(desk.titles) == [
+            *("suspicious", "unlikely", "conflicts", "mistakes", "uncertain"),
+            *("outliers", "unlabelled"),
+        ]
         item = desk.queue("mistakes")[0]
         groups = {
             group["title"]: group["pictures"] for group in desk.surroundings(item["md5"], item["expected"])["groups"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from darkroom.core import paths
 from darkroom.core.files import write_csv, write_json
 from darkroom.core.model_spec import BackboneSpec
-from darkroom.evaluate.label_noise import LabelIssue
+from darkroom.evaluate.label_noise import LabelQuality
 from darkroom.evaluate.params import Params
 from darkroom.evaluate.predictions import Predictions
 from darkroom.models.classifier import Classifier
@@ -110,7 +110,7 @@ def evaluated(
     model = Classifier(model_spec(head, names, temperature=temperature, epoch=2, **settings), None, None)
     test = predictions(pictures, labels, given, temperature)
     params = Params(**(SMALL | changes))
-    issues = [LabelIssue(str(path), "train", names[0], names[1], 0.01) for path in pictures[:2]]
+    issues = [LabelQuality(str(path), "train", names[0], names[1], 0.01) for path in pictures[:2]]
     parts = dict.fromkeys(("train", "val", "test"), test)
     metrics = evaluate.evaluate(model, sha256, parts, issues if params.label_issues else None, params, 1)
     return model, metrics, paths.REPORT.read_text()

@@ -12,7 +12,7 @@ from darkroom.core import parallel
 from darkroom.download import inspection
 from darkroom.drawing.contact_sheets import contact_sheet
 from darkroom.evaluate import galleries
-from darkroom.evaluate.label_noise import LabelIssue
+from darkroom.evaluate.label_noise import LabelQuality
 from darkroom.images.decode import decode
 from darkroom.images.folders import Picture
 from darkroom.inference.formats import Exported
@@ -58,7 +58,7 @@ def test_every_stage_reads_them(paths, tmp_path, monkeypatch):
     for number in range(4):
         assert near(decode(tmp_path / f"new/IMG_{number}.HEIC.augmented-0.png"), number)
 
-    issues = [LabelIssue(str(path), "train", "a", "b", 0.1) for path in paths]
+    issues = [LabelQuality(str(path), "train", "a", "b", 0.1) for path in paths]
     galleries.label_issues(issues, tmp_path / "issues.png")
     assert (tmp_path / "issues.png").stat().st_size > 1000
 

@@ -7,9 +7,9 @@ Pictures are confirmed, relabelled or dropped: those with suspicious labels, nea
 uncertain ones, outliers, and pictures without a label from which the model would learn most. Each decision is a line in
 data/decisions.csv, which git versions and merges; no picture is changed. Only this machine is served.
 
-Reads   reports/split.csv, reports/groups.csv, reports/label_issues.csv, reports/predictions.csv, the pictures, and, for
-        pictures that look alike, models and data/features; for pictures without labels also exports; for what
-        decisions were worth reports/dataset.json and reports/metrics.json
+Reads   reports/split.csv, reports/groups.csv, reports/label_issues.csv, reports/label_quality.csv,
+        reports/predictions.csv, the pictures, and, for pictures that look alike, models and data/features; for pictures
+        without labels also exports; for what decisions were worth reports/dataset.json and reports/metrics.json
 Writes  data/decisions.csv; .cache/review.csv, the accuracy on val after each run
 """
 

@@ -24,6 +24,7 @@ OUTLIERS = 200
 CHOICE = 50  # unlabelled pictures that are offered at a time
 TITLES = {
     "suspicious": "Suspicious labels",
+    "unlikely": "Unlikely labels",
     "conflicts": "Two labels",
     "mistakes": "Mistakes",
     "uncertain": "Uncertain",

@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 from darkroom.commands.review.pictures import Picture
 from darkroom.core.files import read_csv
-from darkroom.core.paths import LABEL_ISSUES, PREDICTIONS
+from darkroom.core.paths import LABEL_ISSUES, LABEL_QUALITY, PREDICTIONS
+
+LONGEST = 5000  # pictures of a queue
 
 
 class Item(NamedTuple):
@@ -22,8 +24,17 @@ Queue = Callable[[Mapping[Path, Picture]], Iterator[Item]]
 
 
 def suspicious(pictures: Mapping[Path, Picture]) -> Iterator[Item]:
-    """Labels that look wrong (`label_issues.csv`), the worst first."""
-    for row in _rows(LABEL_ISSUES, ("path", "suggested", "quality")):
+    """Labels that look wrong, the worst first."""
+    yield from _by_quality(LABEL_ISSUES, pictures)
+
+
+def unlikely(pictures: Mapping[Path, Picture]) -> Iterator[Item]:
+    """All other labels, the least likely first."""
+    yield from _by_quality(LABEL_QUALITY, pictures)
+
+
+def _by_quality(path: Path, pictures: Mapping[Path, Picture]) -> Iterator[Item]:
+    for row in _rows(path, ("path", "suggested", "quality"))[:LONGEST]:
         if picture := pictures.get(Path(row["path"])):
             reason = f"A model that has not seen this picture gives its label {100 * float(row['quality']):.1f} %."
             yield Item(picture.md5, row["suggested"], reason)
@@ -56,6 +67,7 @@ def uncertain(pictures: Mapping[Path, Picture]) -> Iterator[Item]:
 
 QUEUES: dict[str, Queue] = {
     "suspicious": suspicious,
+    "unlikely": unlikely,
     "conflicts": conflicts,
     "mistakes": mistakes,
     "uncertain": uncertain,

@@ -109,7 +109,7 @@ def work_off(address: str, queue: str, truth: Labels, count: int) -> None:
         keys = {text[1:]: text[0] for text in tab.locator("#classes button").all_text_contents()}
         for place, item in enumerate(items, start=1):
             if count > 0 and not item["decision"]:
-                expect(tab.locator("#path")).to_have_text(re.compile(rf"^{place}\. "))
+                expect(tab.locator("#path")).to_have_text(re.compile(rf"^{place}\. "), timeout=60_000)
                 tab.keyboard.press(keys[truth[item["md5"]]] if item["md5"] in truth else "ArrowRight")
                 count -= item["md5"] in truth
         tab.evaluate("busy")

@@ -230,8 +230,11 @@ def test_a_picture_that_stands_alone_is_an_outlier(monkeypatch):
     features = np.concatenate(
         [rows(40) * 0.05 + np.eye(6)[0], rows(40, seed=1) * 0.05 + np.eye(6)[1], -np.ones((1, 6))]
     )
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    others = np.sort(unit @ unit.T - 9 * np.eye(81), axis=1)[:, ::-1]
     whole = similarity.outliers(features, 5)
     assert whole[0] == 80
+    assert whole.tolist() == np.argsort(others[:, :10].mean(axis=1))[:5].tolist()
     monkeypatch.setattr(similarity, "CHUNK", 200)
     assert similarity.outliers(features, 5).tolist() == whole.tolist()
     assert similarity.outliers(features[:1], 5).tolist() == []

@@ -142,11 +142,15 @@ class Desk:
     @cached_property
     def embedding(self) -> Embedding:
         """Of all labelled pictures; the first use takes seconds."""
+        with self._lock:
+            return embed(ModelSpec.load(MODELS), self._model, self.seed)
+
+    def _model(self) -> Classifier:
+        """The trained model, which takes TensorFlow: only a network from scratch is loaded for its features."""
         from darkroom.core import runtime
 
-        with self._lock:
-            runtime.prepare(self.seed)
-            return embed(ModelSpec.load(MODELS), lambda: Classifier.load(MODELS), self.seed)
+        runtime.prepare(self.seed)
+        return Classifier.load(MODELS)
 
     @cached_property
     def _rows(self) -> dict[Path, int]:

@@ -190,10 +190,11 @@ def draw(curves: Mapping[str, list[list[Point]]], pictures: int, target: Path) -
             axes[0].plot(shares, [point.wrong for point in curve], color=color, marker="o", **label)
             axes[1].plot(shares, [point.accuracy for point in curve], color=color, marker="o", **label)
     best = float(np.mean([curve[0].accuracy for curve in curves["true labels"]]))
-    axes[1].axhline(best, color="grey", linestyle="--", label="trained on the true labels")
-    for axis, title in zip(axes, ("training labels that are wrong", "accuracy on test"), strict=True):
+    axes[1].axhline(best, color="grey", linestyle="--")
+    titles = ("training labels that are wrong", "accuracy on test (dashed: trained on the true labels)")
+    for axis, title in zip(axes, titles, strict=True):
         axis.set(xlabel="training pictures reviewed (%)", title=title)
-        axis.legend()
+    axes[0].legend()
     axes[0].set_ylim(bottom=0)
     figures.save(figure, target)
 

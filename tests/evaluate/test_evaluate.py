@@ -102,7 +102,7 @@ def test_the_same_again_gives_the_same_bytes(workspace, pictures):
         return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
     first = digests()
-    assert len(first) == 8 + 2 + 10  # tables with metrics.json and the page, the reports of the training, pictures
+    assert len(first) == 9 + 3 + 10  # tables with metrics.json and the page, of training and download, pictures
     assert {row["temperature"] for row in read_csv(paths.RELIABILITY)} == {"before", "after"}
     wide = Image.open(paths.PLOTS / "reliability.png").width
     assert digests() == first

@@ -44,20 +44,20 @@ def curve(
     """
     random = stream(seed, "benchmark", "labelling")
     shuffled = random.permutation(train)
-    known = np.concatenate([shuffled[labels[shuffled] == number][:FIRST] for number in np.unique(labels)])
+    labelled = np.concatenate([shuffled[labels[shuffled] == number][:FIRST] for number in np.unique(labels)])
     test = np.setdiff1d(np.arange(len(labels)), train)
     points = []
     while True:
-        model = LogisticRegression(C=10, max_iter=300).fit(features[known], labels[known])
-        points.append((len(known), float(model.score(features[test], labels[test]))))
-        if len(known) >= count:
+        model = LogisticRegression(C=10, max_iter=300).fit(features[labelled], labels[labelled])
+        points.append((len(labelled), float(model.score(features[test], labels[test]))))
+        if len(labelled) >= count:
             return points
-        pool = random.permutation(np.setdiff1d(train, known))[:LARGEST]
+        pool = random.permutation(np.setdiff1d(train, labelled))[:LARGEST]
         if order == "page":
             chosen = similarity.informative(features[pool], model.predict_proba(features[pool]), CHOICE, seed)
         else:
             chosen = np.arange(CHOICE)
-        known = np.concatenate([known, pool[chosen]])
+        labelled = np.concatenate([labelled, pool[chosen]])
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from playwright.sync_api import expect, sync_playwright
 
 from benchmarks import rounds
 from darkroom.core.files import link_or_copy, read_csv
@@ -98,8 +99,6 @@ def on_the_page(folder: Path, truth: Labels) -> Iterator[Point]:
 
 def work_off(address: str, queue: str, truth: Labels, count: int) -> None:
     """Press a key for each training picture of a queue, at most `count` of them; others are skipped."""
-    from playwright.sync_api import expect, sync_playwright
-
     with sync_playwright() as playwright:
         program = shutil.which("chromium") or shutil.which("google-chrome")
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +17,21 @@ from darkroom.download.validation import Checked
 from darkroom.images.folders import is_clutter
 
 
+def unlabelled(folder: Path) -> Iterator[tuple[str, Path]]:
+    """The MD5 and the path of each file in the folder of pictures without labels; the folder need not exist."""
+    for path in sorted(files_below(folder)) if folder.is_dir() else ():
+        if not any(map(is_clutter, path.relative_to(folder).parts)):
+            yield hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest(), path
+
+
 def labelled(folder: Path, decisions: Mapping[str, Decision]) -> list[SourceFile]:
     """The pictures of a folder of unlabelled ones that got a label; a hash in their names keeps them apart."""
     labels = {md5: decision.label for md5, decision in decisions.items() if decision.label}
-    files = []
-    for path in sorted(files_below(folder)) if labels and folder.is_dir() else ():
-        if any(map(is_clutter, path.relative_to(folder).parts)):
-            continue
-        content = path.read_bytes()
-        md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        if label := labels.get(md5):
-            files.append(SourceFile("train", label, f"{path.stem}__{md5[:8]}{path.suffix}", path))
-    return files
+    return [
+        SourceFile("train", labels[md5], f"{path.stem}__{md5[:8]}{path.suffix}", path)
+        for md5, path in (unlabelled(folder) if labels else ())
+        if md5 in labels
+    ]
 
 
 def apply(

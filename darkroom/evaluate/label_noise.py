@@ -33,6 +33,7 @@ class LabelQuality(NamedTuple):
     label: str
     suggested: str  # the most probable other class
     quality: float  # out-of-sample probability of the label, 0 to 1
+    suggested_quality: float  # that of the suggested class
     issue: bool = True  # whether the label looks wrong
 
 
@@ -62,10 +63,11 @@ def assess(model: Classifier, seed: int) -> list[LabelQuality]:
     suspect = find_label_issues(numbers, probabilities, filter_by="both", n_jobs=1)
     quality = get_label_quality_scores(numbers, probabilities).round(4)
     probabilities[np.arange(len(numbers)), numbers] = -1
-    suggested = probabilities.argmax(axis=1)
+    suggested, others = names[probabilities.argmax(axis=1)], probabilities.max(axis=1).round(4)
+    columns = (column.tolist() for column in (names[numbers], suggested, quality, others, suspect))
     assessed = [
-        LabelQuality(path, part, str(names[numbers[i]]), str(names[suggested[i]]), float(quality[i]), bool(suspect[i]))
-        for i, (part, path) in enumerate(pictures[row] for row in used)
+        LabelQuality(path, part, *values)
+        for (part, path), *values in zip((pictures[row] for row in used), *columns, strict=True)
     ]
     return sorted(assessed, key=lambda label: (label.quality, label.path))
 

@@ -48,9 +48,9 @@ def write(tables: Tables, test: Predictions, labels: Sequence["LabelQuality"]) -
             )
         ],
     )
-    header = ("path", "split", "label", "suggested", "quality")
-    write_csv(paths.LABEL_ISSUES, header, (label[:5] for label in labels if label.issue))
-    write_csv(paths.LABEL_QUALITY, header, (label[:5] for label in labels if not label.issue))
+    header = ("path", "split", "label", "suggested", "quality", "suggested_quality")
+    for path, issue in ((paths.LABEL_ISSUES, True), (paths.LABEL_QUALITY, False)):
+        write_csv(path, header, (label[: len(header)] for label in labels if label.issue == issue))
     rates = ("class", "false_positive_rate", "true_positive_rate")
     write_csv(paths.ROC, rates, curves.points(tables.roc))
     write_csv(paths.PRECISION_RECALL, ("class", "recall", "precision"), curves.points(tables.precision_recall))

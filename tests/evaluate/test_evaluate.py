@@ -120,7 +120,7 @@ def nothing_asked_for(metrics, page):
     assert not {"mistakes", "doubts", "grad_cam", "label_issues"} & drawn
     assert not any(f'id="{section}"' in page for section in ("mistakes", "doubts", "explained", "labels"))
     assert "label_issues" not in metrics
-    assert paths.LABEL_ISSUES.read_text() == "path,split,label,suggested,quality\n"
+    assert paths.LABEL_ISSUES.read_text() == "path,split,label,suggested,quality,suggested_quality\n"
     assert paths.LABEL_QUALITY.read_text() == paths.LABEL_ISSUES.read_text()
 
 

@@ -110,7 +110,7 @@ def evaluated(
     model = Classifier(model_spec(head, names, temperature=temperature, epoch=2, **settings), None, None)
     test = predictions(pictures, labels, given, temperature)
     params = Params(**(SMALL | changes))
-    issues = [LabelQuality(str(path), "train", names[0], names[1], 0.01) for path in pictures[:2]]
+    issues = [LabelQuality(str(path), "train", names[0], names[1], 0.01, 0.9) for path in pictures[:2]]
     parts = dict.fromkeys(("train", "val", "test"), test)
     metrics = evaluate.evaluate(model, sha256, parts, issues if params.label_issues else None, params, 1)
     return model, metrics, paths.REPORT.read_text()

@@ -58,7 +58,7 @@ def test_every_stage_reads_them(paths, tmp_path, monkeypatch):
     for number in range(4):
         assert near(decode(tmp_path / f"new/IMG_{number}.HEIC.augmented-0.png"), number)
 
-    issues = [LabelQuality(str(path), "train", "a", "b", 0.1) for path in paths]
+    issues = [LabelQuality(str(path), "train", "a", "b", 0.1, 0.8) for path in paths]
     galleries.label_issues(issues, tmp_path / "issues.png")
     assert (tmp_path / "issues.png").stat().st_size > 1000
 

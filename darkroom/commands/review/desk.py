@@ -1,6 +1,7 @@
 """What a person reviews in one sitting: the pictures, the queues, and the ledger that takes the decisions."""
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -92,7 +93,7 @@ class Desk:
             row = self._rows.get(picture.path)
             for label in dict.fromkeys((picture.label, expected)):
                 if label and row is not None:
-                    groups.append((f"Nearest {label}", self._nearest(row, label, {each.path for each in twins})))
+                    groups.append((f"Nearest {label}", self._nearest(row, label, twins)))
         shown = [
             {"title": title, "pictures": [{"md5": each.md5, "label": each.label} for each in members]}
             for title, members in groups
@@ -154,17 +155,23 @@ class Desk:
 
     @cached_property
     def _rows(self) -> dict[Path, int]:
+        """The row of each picture in the embedding."""
         return {Path(path): row for row, (_, path) in enumerate(self.embedding.pictures)}
 
-    def _nearest(self, row: int, label: str, without: set[Path]) -> list[Picture]:
-        paths = [Path(path) for _, path in self.embedding.pictures]
-        of_class = [
-            number
-            for number, path in enumerate(paths)
-            if path in self.by_path and self.by_path[path].label == label and path not in without
-        ]
-        found = similarity.nearest(self.embedding.features, row, np.array(of_class, int), NEIGHBOURS)
-        return [self.by_path[paths[number]] for number in found]
+    @cached_property
+    def _rows_of_class(self) -> dict[str, np.ndarray]:
+        rows: defaultdict[str, list[int]] = defaultdict(list)
+        for path, row in self._rows.items():
+            if path in self.by_path:
+                rows[self.by_path[path].label].append(row)
+        return {label: np.array(numbers) for label, numbers in rows.items()}
+
+    def _nearest(self, row: int, label: str, twins: Sequence[Picture]) -> list[Picture]:
+        """The pictures of a class that look most like that in a row, without its near-duplicates."""
+        same = [self._rows[each.path] for each in twins if each.path in self._rows]
+        candidates = np.setdiff1d(self._rows_of_class.get(label, np.arange(0)), same)
+        found = similarity.nearest(self.embedding.features, row, candidates, NEIGHBOURS)
+        return [self.by_path[Path(self.embedding.pictures[number][1])] for number in found]
 
     def _outliers(self) -> list[Item]:
         rows = similarity.outliers(self.embedding.features, OUTLIERS)

@@ -1,16 +1,14 @@
 """The pictures that can be reviewed: the labelled ones of the last run, and those without a label."""
 
-import hashlib
 import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from darkroom.core.files import read_csv
-from darkroom.core.folders import files_below
 from darkroom.core.paths import GROUPS, SPLIT, SPLIT_REPORT
+from darkroom.download import decisions
 from darkroom.images.decode import decode
-from darkroom.images.folders import is_clutter
 
 MAX_PIXELS = 100_000_000
 LARGEST = 1600  # pixels of the longer side of a picture on the page
@@ -38,15 +36,11 @@ def labelled() -> list[Picture]:
 
 def unlabelled(folder: Path, others: Sequence[Picture]) -> list[Picture]:
     """The files of a folder that are not among the others."""
-    if not folder.is_dir():
-        return []
     taken = {picture.md5 for picture in others}
     pictures: dict[str, Picture] = {}
-    for path in sorted(files_below(folder)):
-        if not any(map(is_clutter, path.relative_to(folder).parts)):
-            md5 = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-            if md5 not in taken:
-                pictures.setdefault(md5, Picture(md5, path, "", "unlabelled"))
+    for md5, path in decisions.unlabelled(folder):
+        if md5 not in taken:
+            pictures.setdefault(md5, Picture(md5, path, "", "unlabelled"))
     return list(pictures.values())
 
 

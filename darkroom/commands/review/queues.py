@@ -60,9 +60,19 @@ def mistakes(pictures: Mapping[Path, Picture]) -> Iterator[Item]:
 
 
 def uncertain(pictures: Mapping[Path, Picture]) -> Iterator[Item]:
-    """Test pictures of whose class the model is least certain (least confidence; Lewis and Gale, 1994)."""
-    rows = sorted(_rows(PREDICTIONS, PREDICTED), key=lambda row: float(row["probability"]))
-    yield from _predicted(rows, pictures)
+    """Pictures of whose class a model that has not seen them is least certain (Lewis and Gale, A Sequential Algorithm
+    for Training Text Classifiers, 1994).
+
+    For test pictures this is the trained model, for the others that which looks for wrong labels.
+    """
+    rows = _rows(PREDICTIONS, PREDICTED)
+    predicted = {row["path"] for row in rows}
+    for row in (*_rows(LABEL_ISSUES, ASSESSED), *_rows(LABEL_QUALITY, ASSESSED)):
+        if row["path"] not in predicted:
+            qualities = {row["suggested"]: row["suggested_quality"], row["label"]: row["quality"]}
+            best = max(qualities, key=lambda name: float(qualities[name]))
+            rows.append({"path": row["path"], "predicted": best, "probability": qualities[best]})
+    yield from _predicted(sorted(rows, key=lambda row: float(row["probability"]))[:LONGEST], pictures)
 
 
 QUEUES: dict[str, Queue] = {
@@ -73,13 +83,15 @@ QUEUES: dict[str, Queue] = {
     "uncertain": uncertain,
 }
 PREDICTED = ("path", "label", "predicted", "probability")
+ASSESSED = ("path", "label", "suggested", "quality", "suggested_quality")
 
 
 def _predicted(rows: Sequence[Mapping[str, str]], pictures: Mapping[Path, Picture]) -> Iterator[Item]:
     for row in rows:
         if picture := pictures.get(Path(row["path"])):
             share = f"{100 * float(row['probability']):.1f} %"
-            yield Item(picture.md5, row["predicted"], f"The model says {row['predicted']} with {share}.")
+            model = "The model" if picture.split == "test" else "A model that has not seen this picture"
+            yield Item(picture.md5, row["predicted"], f"{model} says {row['predicted']} with {share}.")
 
 
 def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:

@@ -69,6 +69,8 @@ def test_wrong_labels_are_found_in_all_parts(mislabelled, capsys):
         assert {row.suggested for row in issues[:3]} == {"Bag"}
         assert len(issues) <= 5
         assert all(0 <= row.quality < 0.5 for row in issues)
+        assert all(row.suggested_quality > 0.5 for row in issues[:3])
+        assert all(0 <= row.suggested_quality <= 1.0001 - row.quality for row in assessed)
         assert assessed == sorted(assessed, key=lambda row: (row.quality, row.path))
         assert all(row.path.startswith("data/split/") and row.label != row.suggested for row in assessed)
         assert len({row.path for row in assessed}) == len(assessed) == 154

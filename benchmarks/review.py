@@ -148,13 +148,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--plot", type=Path, metavar="FILE")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="for the raw figures")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="for the raw figures; seeds that are in it are kept")
     arguments = parser.parse_args()
     truth = true_labels()
     print(f"{len(truth):,} training pictures, {round(SWAPPED * len(truth)):,} labels swapped\n")
     rounds.header("seed", "order", "decisions", "labels still wrong", "accuracy on test")
-    curves: dict[str, list[list[Point]]] = {"true labels": [], "page": [], "random": []}
-    for seed in arguments.seeds:
+    curves = read(arguments.json)
+    for seed in arguments.seeds[len(curves["page"]) :]:
         wrong = swapped(truth, seed)
         with tempfile.TemporaryDirectory(prefix="darkroom-review-") as name:
             folders = {order: Path(name) / order.split()[0] for order in curves}
@@ -173,9 +173,18 @@ def main() -> None:
                 for point in points[order]:
                     curve[-1].append(point)
                     rounds.row(seed, order, point.decisions, point.wrong, f"{point.accuracy:.4f}")
-    rounds.save(arguments.json, curves)
+        rounds.save(arguments.json, curves)
     if arguments.plot:
         draw(curves, len(truth), arguments.plot)
+
+
+def read(file: Path | None) -> dict[str, list[list[Point]]]:
+    """The curves of each order, one for each seed, that an earlier run saved."""
+    saved = json.loads(file.read_text(encoding="utf-8")) if file and file.exists() else {}
+    return {
+        order: [[Point(*values) for values in curve] for curve in saved.get(order, [])]
+        for order in ("true labels", "page", "random")
+    }
 
 
 def draw(curves: Mapping[str, list[list[Point]]], pictures: int, target: Path) -> None:

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -348,6 +349,35 @@ def test_a_person_decides_by_keys_and_nothing_is_lost_when_the_server_is_killed(
         path(5)
         tab.keyboard.press("Enter")
         path(8)  # 6 and 7 are decided
+
+
+@pytest.mark.full
+def test_decisions_do_not_wait_for_similar_pictures(desk, window, monkeypatch):
+    """Which take long at first; a browser makes no more than six requests at a time."""
+    from playwright.sync_api import expect
+    from werkzeug.serving import make_server
+
+    found = threading.Event()
+    surroundings = desk.surroundings
+    monkeypatch.setattr(desk, "surroundings", lambda *picture: found.wait(60) and surroundings(*picture))
+    server = make_server("127.0.0.1", 0, review.create(desk), threaded=True)
+    threading.Thread(target=server.serve_forever).start()
+    try:
+        tab, problems, _ = window(1200)
+        tab.goto(f"http://127.0.0.1:{server.port}/#uncertain")
+        for number in range(1, 13):
+            expect(tab.locator("#path")).to_contain_text(f"{number}. data/split/")
+            expect(tab.locator("#around")).to_have_text("Looking for similar pictures…")
+            tab.keyboard.press("x")
+        expect(tab.locator("#progress")).to_have_text("12 of 35 decided")
+        assert len(ledger.read(DECISIONS)) == 12
+        found.set()
+        expect(tab.locator("#around")).to_have_text("")
+        assert problems == []
+        expect(tab.locator("#error")).to_be_hidden()
+    finally:
+        found.set()
+        server.shutdown()
 
 
 @pytest.mark.full

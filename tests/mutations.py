@@ -22,7 +22,10 @@ from tests.helpers.project import ROOT, commit
 
 
 class Mutation(NamedTuple):
-    """A fault: `old` in `file`, which occurs once, becomes `new`; `tests` are those that should notice."""
+    """A fault: `old` in `file`, which occurs once, becomes `new`.
+
+    `tests` are those that should notice, and options of pytest.
+    """
 
     fault: str
     file: str

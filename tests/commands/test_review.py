@@ -9,6 +9,8 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +18,14 @@ import pytest
 from PIL import Image
 
 from darkroom.commands.review import command as review
-from darkroom.commands.review import pictures, progress
+from darkroom.commands.review import pictures, progress, similarity
 from darkroom.commands.review.desk import Desk
 from darkroom.core import paths
 from darkroom.core.errors import UserError
 from darkroom.core.files import read_csv, write_csv, write_json
 from darkroom.core.paths import DECISIONS
 from darkroom.download import ledger
+from darkroom.evaluate.embedding import Embedding
 from tests.helpers.pictures import CLASSES
 from tests.helpers.project import ROOT, copy_project, interruptible, run
 
@@ -117,6 +120,28 @@ def test_mistakes_begin_with_the_most_confident_and_doubts_with_the_least(client
     assert [item["path"] for item in doubts[:3]] == [f"data/split/{name}" for name in names[40:43]]
     assert doubts[0]["reason"] == f"A model that has not seen this picture says {doubts[0]['label']} with 30.0 %."
     assert [item["expected"] for item in doubts[-2:]] == ["Bag", "Sandal"]
+
+
+def test_similar_pictures_are_searched_for_by_one_thread_at_a_time(desk, names, monkeypatch):
+    """Each picture that is passed on the page is a request; with too many threads at once OpenBLAS crashes."""
+    listed = [(picture.split, picture.path.as_posix()) for picture in desk.by_path.values()]
+    features = np.random.default_rng(1).random((len(listed), 8), np.float32)
+    desk.has_model, desk.embedding = True, Embedding(listed, np.zeros(len(listed)), features)
+    running, nearest, most = threading.Semaphore(100), similarity.nearest, []
+
+    def slow(*arguments):
+        with running:
+            most.append(100 - running._value)
+            time.sleep(0.01)
+            return nearest(*arguments)
+
+    monkeypatch.setattr(similarity, "nearest", slow)
+    items = desk.queue("uncertain")
+    with ThreadPoolExecutor(16) as threads:
+        found = list(threads.map(lambda item: desk.surroundings(item["md5"], "Bag")["groups"], items))
+    assert len(most) > len(items)
+    assert max(most) == 1
+    assert all(groups[-1]["title"] in ("Nearest Bag", "Near-duplicates") for groups in found)
 
 
 def test_what_is_decided_is_in_the_ledger_at_once(client):

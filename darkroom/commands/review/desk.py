@@ -45,7 +45,8 @@ class Desk:
         self.by_path = {picture.path: picture for picture in labelled}
         self.classes = sorted({picture.label for picture in labelled})
         self._items: dict[str, list[Item]] = {}
-        self._lock = threading.RLock()
+        self._undoing = threading.Lock()
+        self._searching = threading.RLock()  # OpenBLAS crashes if hundreds of requests compute at once
         self._more: dict[str, Callable[[], list[Item]]] = {}
         if self.has_model:
             self._more["outliers"] = self._outliers
@@ -64,10 +65,13 @@ class Desk:
 
     def queue(self, name: str) -> list[dict[str, Any]]:
         """The items of a queue in order, with what was decided."""
-        with self._lock:
-            if name not in self._items:
-                items = self._more[name]() if name in self._more else list(queues.QUEUES[name](self.by_path))
-                self._items[name] = list({item.md5: item for item in reversed(items)}.values())[::-1]
+        if name in self._more:
+            with self._searching:
+                if name not in self._items:
+                    self._items[name] = self._more[name]()
+        elif name not in self._items:
+            items = list(queues.QUEUES[name](self.by_path))
+            self._items[name] = list({item.md5: item for item in reversed(items)}.values())[::-1]
         holding = ledger.holding(self.lines())
         return [self.describe(item, holding.get(item.md5)) for item in self._items[name]]
 
@@ -90,10 +94,11 @@ class Desk:
         twins = [each for each in self.by_path.values() if each.group and each.group == picture.group]
         groups = [("Near-duplicates", [each for each in twins if each.md5 != md5])]
         if picture.label and self.has_model:
-            row = self._rows.get(picture.path)
-            for label in dict.fromkeys((picture.label, expected)):
-                if label and row is not None:
-                    groups.append((f"Nearest {label}", self._nearest(row, label, twins)))
+            with self._searching:
+                row = self._rows.get(picture.path)
+                for label in dict.fromkeys((picture.label, expected)):
+                    if label and row is not None:
+                        groups.append((f"Nearest {label}", self._nearest(row, label, twins)))
         shown = [
             {"title": title, "pictures": [{"md5": each.md5, "label": each.label} for each in members]}
             for title, members in groups
@@ -117,7 +122,7 @@ class Desk:
 
     def undo(self, md5: str) -> None:
         """Restore what held for a picture before the latest decision."""
-        with self._lock:
+        with self._undoing:
             lines = [line for line in self.lines() if line.md5 == md5]
             if not lines:
                 raise UserError("nothing was decided on this picture.")
@@ -143,7 +148,7 @@ class Desk:
     @cached_property
     def embedding(self) -> Embedding:
         """Of all labelled pictures; the first use takes seconds."""
-        with self._lock:
+        with self._searching:
             return embed(ModelSpec.load(MODELS), self._model, self.seed)
 
     def _model(self) -> Classifier:

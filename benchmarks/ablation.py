@@ -42,11 +42,6 @@ COLUMNS = ("variant", "seed", "accuracy", "log_loss", "seconds")
 Row = Mapping[str, Any]
 
 
-def nested(key: str, value: Any) -> dict[str, Any]:
-    """`a.b` and 1 become `{"a": {"b": 1}}`."""
-    return functools.reduce(lambda inner, part: {part: inner}, reversed(key.split(".")), value)
-
-
 def setting(content: Mapping[str, Any], key: str) -> Any:
     """The value of a key such as `train.ema`."""
     return functools.reduce(lambda section, part: section[part], key.split("."), content)
@@ -61,7 +56,7 @@ def variants(content: dict[str, Any], methods: Sequence[str]) -> Iterator[tuple[
         default = setting(defaults, key)
         used = setting(params.complete(content), key) != default
         name = f"{'without' if used else 'with'} {method}"
-        yield name, overlay(content, nested(key, default if used else tried))
+        yield name, overlay(content, recipes.parsed(f"{key}={json.dumps(default if used else tried)}"))  # JSON is YAML
 
 
 def train(folder: Path, content: dict[str, Any], seed: int) -> tuple[float, float, float]:

@@ -148,7 +148,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--plot", type=Path, metavar="FILE")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="for the raw figures; seeds that are in it are kept")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="for the raw figures; more seeds go on after its")
     arguments = parser.parse_args()
     truth = true_labels()
     print(f"{len(truth):,} training pictures, {round(SWAPPED * len(truth)):,} labels swapped\n")

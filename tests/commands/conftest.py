@@ -1,9 +1,14 @@
-"""A small exported model, made once for all tests of the commands."""
+"""What the tests of several commands share: a small exported model, made once, and labels to review."""
+
+from pathlib import Path
 
 import pytest
 
+from darkroom.commands.review.desk import Desk
+from darkroom.core.paths import DECISIONS
 from tests.helpers.once import made_once
 from tests.helpers.pictures import CLASSES
+from tests.helpers.review import report
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +28,16 @@ def small_model(fashion, tensorflow, tmp_path_factory):
             conversion.write(FORMATS[name], folder / "exports")
 
     return made_once(tmp_path_factory, "small_model", make)
+
+
+@pytest.fixture
+def names(tuning):
+    """The pictures of a project, two of which have a suspicious label."""
+    listed = sorted(path.relative_to(tuning / "data/split").as_posix() for path in tuning.glob("data/split/*/*/*.png"))
+    return report(tuning, {listed[60]: "Bag", listed[61]: "Sandal"})
+
+
+@pytest.fixture
+def desk(names):
+    """What Ada reviews."""
+    return Desk(DECISIONS, Path("data/unlabelled"), "Ada", 1)

@@ -1,13 +1,9 @@
-"""The page on which people review labels: its queues, what it writes, and a person at a real browser."""
+"""The page on which people review labels: its queues, and what it writes."""
 
 import contextlib
-import hashlib
 import io
-import os
 import re
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -22,55 +18,13 @@ from darkroom.commands.review import pictures, progress, similarity
 from darkroom.commands.review.desk import Desk
 from darkroom.core import paths
 from darkroom.core.errors import UserError
-from darkroom.core.files import read_csv, write_csv, write_json
+from darkroom.core.files import read_csv, write_json
 from darkroom.core.paths import DECISIONS
 from darkroom.download import ledger
 from darkroom.evaluate.embedding import Embedding
 from tests.helpers.pictures import CLASSES
-from tests.helpers.project import ROOT, copy_project, interruptible, run
-
-
-def md5(path):
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-
-
-def report(folder, wrong=()):
-    """The reports that the page reads, on the pictures of data/split; those in `wrong` look like another class."""
-    paths = sorted((folder / "data/split").glob("*/*/*.png"))
-    names = [path.relative_to(folder / "data/split").as_posix() for path in paths]
-    rows = [(name, name.split("/")[1], name.split("/")[0], md5(path)) for name, path in zip(names, paths, strict=True)]
-    write_csv(folder / "reports/split.csv", ("picture", "class", "split", "md5"), rows)
-    twins = {names[0], next(name for name in names if name.split("/")[1] != names[0].split("/")[1])}
-    write_csv(
-        folder / "reports/groups.csv",
-        ("picture", "md5", "group"),
-        [(name, row[3], "1" if name in twins else "") for name, row in zip(names, rows, strict=True)],
-    )
-    issues = [(f"data/split/{name}", *name.split("/")[:2], wrong[name], 0.012, 0.9) for name in wrong]
-    header = ("path", "split", "label", "suggested", "quality", "suggested_quality")
-    write_csv(folder / "reports/label_issues.csv", header, issues)
-    others = [(f"data/split/{name}", *name.split("/")[:2], "Sandal", 0.3, 0.25) for name in names[40:43]]
-    write_csv(folder / "reports/label_quality.csv", header, others)
-    test = [name for name in names if name.startswith("test/")]
-    predictions = [
-        (f"data/split/{name}", name.split("/")[1], CLASSES[number % 3], 0.4 + number / 100, 0.1)
-        for number, name in enumerate(test)
-    ]
-    header = ("path", "label", "predicted", "probability", "label_probability")
-    write_csv(folder / "reports/predictions.csv", header, predictions)
-    return names
-
-
-@pytest.fixture
-def names(tuning):
-    """The pictures of a project, two of which have a suspicious label."""
-    listed = sorted(path.relative_to(tuning / "data/split").as_posix() for path in tuning.glob("data/split/*/*/*.png"))
-    return report(tuning, {listed[60]: "Bag", listed[61]: "Sandal"})
-
-
-@pytest.fixture
-def desk(names):
-    return Desk(DECISIONS, Path("data/unlabelled"), "Ada", 1)
+from tests.helpers.project import copy_project, run
+from tests.helpers.review import report
 
 
 @pytest.fixture
@@ -280,183 +234,10 @@ def test_a_trained_project_knows_what_looks_alike(project, fashion, tmp_path, te
     assert (row["class"], row["split"]) == ("Bag", "train")
 
 
-@contextlib.contextmanager
-def served(folder, port="0"):
-    """The real process, and its address."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-    program = [sys.executable, "-m", "darkroom", "review", "--port", port, "--author", "Ada"]
-    process = subprocess.Popen(
-        program, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, preexec_fn=interruptible
-    )
-    try:
-        assert "labelled pictures" in process.stdout.readline()
-        found = None
-        while not found:
-            line = process.stdout.readline()
-            assert line, "the page did not start"
-            found = re.match(r"review: (http://127\.0\.0\.1:\d+) ", line)
-        yield process, found[1]
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-
-
 def test_a_damaged_ledger_is_named_before_anything_is_decided(names):
     DECISIONS.write_text("md5,decision\n")
     with pytest.raises(UserError, match="it has no column label"):
         review.main("Ada", 0)
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("width", [1200, 390])
-def test_a_person_decides_by_keys_and_nothing_is_lost_when_the_server_is_killed(width, tuning, names, window):
-    from playwright.sync_api import expect
-
-    def path(number):
-        expect(tab.locator("#path")).to_contain_text(f"{number}. data/split/")
-        return tab.locator("#path").text_content().partition(". ")[2]
-
-    with served(tuning) as (process, address):
-        tab, problems, asked = window(width)
-        tab.goto(f"{address}/#uncertain")
-        paths = [path(1)]
-        tab.keyboard.press("Enter")
-        paths.append(path(2))
-        tab.keyboard.press("3")
-        paths.append(path(3))
-        tab.keyboard.press("x")
-        paths.append(path(4))
-        tab.keyboard.press("/")
-        tab.keyboard.type("<b>new")
-        tab.keyboard.press("Enter")
-        paths.append(path(5))
-        tab.keyboard.press("ArrowRight")
-        path(6)
-        tab.keyboard.press("x")
-        path(7)
-        tab.keyboard.press("u")
-        path(6)
-        expect(tab.locator("#progress")).to_have_text("4 of 35 decided")
-        tab.keyboard.press("g")
-        expect(tab.locator("#grid li")).to_have_count(24)
-        tab.locator("#grid li button").nth(0).click()
-        tab.locator("#grid li button").nth(1).click()
-        tab.keyboard.press("x")
-        expect(tab.locator("#progress")).to_have_text("6 of 35 decided")
-        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        assert problems == []
-        assert {url.split("/")[2] for url in asked} == {address.removeprefix("http://")}
-        process.kill()
-        process.wait()
-        tab.keyboard.press("g")
-        tab.keyboard.press("x")
-        expect(tab.locator("#error")).to_contain_text("is python -m darkroom review still running?")
-    lines = ledger.read(tuning / DECISIONS)
-    labels = [name.split("/")[3] for name in paths]
-    assert [(line.decision, line.label) for line in lines[:4]] == [
-        ("confirm", labels[0]),
-        ("confirm" if labels[1] == CLASSES[2] else "relabel", CLASSES[2]),
-        ("drop", ""),
-        ("relabel", "<b>new"),
-    ]
-    assert [line.md5 for line in lines[:4]] == [md5(tuning / name) for name in paths[:4]]
-    assert [line.decision for line in lines[4:]] == ["drop", "revert", "drop", "drop"]
-    with served(tuning) as (_, address):
-        tab, _, _ = window(width)
-        tab.goto(f"{address}/#uncertain")
-        expect(tab.locator("#progress")).to_have_text("6 of 35 decided")
-        path(5)
-        tab.keyboard.press("ArrowLeft")
-        path(4)
-        expect(tab.locator("#state")).to_have_text("<b>new, decided by Ada")
-        tab.keyboard.press("ArrowRight")
-        path(5)
-        tab.keyboard.press("Enter")
-        path(8)  # 6 and 7 are decided
-
-
-@pytest.mark.full
-def test_decisions_do_not_wait_for_similar_pictures(desk, window, monkeypatch):
-    """Which take long at first; a browser makes no more than six requests at a time."""
-    from playwright.sync_api import expect
-    from werkzeug.serving import make_server
-
-    found = threading.Event()
-    surroundings = desk.surroundings
-    monkeypatch.setattr(desk, "surroundings", lambda *picture: found.wait(60) and surroundings(*picture))
-    server = make_server("127.0.0.1", 0, review.create(desk), threaded=True)
-    threading.Thread(target=server.serve_forever).start()
-    try:
-        tab, problems, _ = window(1200)
-        tab.goto(f"http://127.0.0.1:{server.port}/#uncertain")
-        for number in range(1, 13):
-            expect(tab.locator("#path")).to_contain_text(f"{number}. data/split/")
-            expect(tab.locator("#around")).to_have_text("Looking for similar pictures…")
-            tab.keyboard.press("x")
-        expect(tab.locator("#progress")).to_have_text("12 of 35 decided")
-        assert len(ledger.read(DECISIONS)) == 12
-        found.set()
-        expect(tab.locator("#around")).to_have_text("")
-        assert problems == []
-        expect(tab.locator("#error")).to_be_hidden()
-    finally:
-        found.set()
-        server.shutdown()
-
-
-@pytest.mark.full
-def test_the_page_helps_a_person(tuning, names, window):
-    """Zoom, keys, completion of a class, notes and what others decided, the next picture in advance, and the grid."""
-    from playwright.sync_api import expect
-
-    write_csv(tuning / ".cache/review.csv", ("decisions", "accuracy"), [(0, 0.9), (60, 0.95)])
-    first, second = (md5(tuning / "data/split" / name) for name in names[60:62])
-    ledger.append(tuning / DECISIONS, ledger.Decision(first, "drop", "", "Grace", "2026-01-02T10:00:00Z", "blurred"))
-    ledger.append(tuning / DECISIONS, ledger.Decision(first, "revert", "", "Grace", "2026-01-02T10:01:00Z", ""))
-    with served(tuning) as (_, address):
-        tab, problems, asked = window(1200)
-        tab.goto(f"{address}/#suspicious")
-        expect(tab.locator("#history li")).to_have_text(
-            ["2026-01-02 10:00, Grace: drop  (blurred)", "2026-01-02 10:01, Grace: revert  "]
-        )
-        expect(tab.locator(".hint")).to_contain_text(
-            "The last 60 decisions changed the accuracy on validation by +0.0500"
-        )
-        assert f"{address}/picture/{second}/large.png" in asked
-        small = tab.locator("#picture").bounding_box()
-        for key, state in (("z", True), ("z", False)):
-            tab.keyboard.press(key)
-            assert tab.evaluate("document.body.classList.contains('zoomed')") is state
-        assert tab.locator("#picture").bounding_box() == small
-        tab.keyboard.press("?")
-        expect(tab.locator("#keys")).to_be_visible()
-        tab.keyboard.press("x")
-        tab.keyboard.press("Escape")
-        expect(tab.locator("#keys")).to_be_hidden()
-        assert tab.locator("#names option").evaluate_all("all => all.map(each => each.value)") == sorted(CLASSES)
-        tab.locator("#note").fill("half of a bag")
-        tab.keyboard.press("Escape")
-        tab.keyboard.press("/")
-        tab.keyboard.type("bAG")
-        tab.keyboard.press("Enter")
-        expect(tab.locator("#progress")).to_have_text("1 of 2 decided")
-        line = ledger.read(tuning / DECISIONS)[-1]
-        assert (line.md5, line.decision, line.label, line.note) == (first, "relabel", "Bag", "half of a bag")
-        tab.goto(f"{address}/#unlikely")
-        tab.reload()
-        tab.keyboard.press("g")
-        expect(tab.locator("#grid li")).to_have_count(3)
-        shown = [md5(tuning / "data/split" / name) for name in names[40:43]]
-        own = [name.split("/")[1] for name in names[40:43]]
-        for key, labels in (("e", ["Sandal"] * 3), ("u", []), ("Enter", own)):
-            tab.keyboard.press("a")
-            expect(tab.locator("#grid [aria-pressed=true]")).to_have_count(3)
-            tab.keyboard.press(key)
-            expect(tab.locator("#progress")).to_have_text(f"{len(labels)} of 3 decided")
-            holding = ledger.holding(ledger.read(tuning / DECISIONS))
-            assert [holding[each].label for each in shown if each in holding] == labels
-        assert problems == []
 
 
 def test_the_hint_is_about_the_last_fifty_decisions(tmp_path):

@@ -23,6 +23,7 @@ COMMANDS = {
     "promote": "darkroom.commands.promote.command",
     "datadiff": "darkroom.commands.datadiff.command",
     "track": "darkroom.commands.track",
+    "schema": "darkroom.commands.schema",
 }
 
 

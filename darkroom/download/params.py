@@ -27,10 +27,13 @@ class Csv(Section):
         return shape
 
 
+Text = Annotated[str, Field(min_length=1)]
+
+
 class Parts(Section):
     """The folders, or the values in a table's column, that are official parts."""
 
-    train: str | list[str] = Field(min_length=1)
+    train: Text | Annotated[list[str], Field(min_length=1)]
     val: str | list[str] | None = None
     test: str | list[str] | None = None
 
@@ -51,7 +54,7 @@ def _literal(path: str) -> str:
     return path
 
 
-LiteralPath = Annotated[str, Field(min_length=1), AfterValidator(_literal)]
+LiteralPath = Annotated[Text, AfterValidator(_literal)]
 
 
 class Params(Section):

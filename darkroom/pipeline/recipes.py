@@ -18,6 +18,7 @@ from darkroom.core.yaml import parse_yaml
 from darkroom.pipeline import params
 
 RECIPES = Path("recipes")
+SCHEMA = "# yaml-language-server: $schema=../docs/params.schema.json"  # first line of a recipe, for editors
 OWNED = ("split", "augment", "extract", "train")
 # Keys of `download` that stay the user's: where the pictures are and how they lie there, and how much may be unpacked.
 LOCATION = (
@@ -32,9 +33,10 @@ def names() -> list[str]:
 
 
 def listing() -> str:
-    """Return a line for each recipe: its name and the first line of its file, which is a comment."""
-    lines = {name: _path(name).read_text(encoding="utf-8").partition("\n")[0] for name in names()}
-    return "\n".join(["Recipes, for make recipe NAME=…", *(f"  {name:<24}{line[2:]}" for name, line in lines.items())])
+    """Return a line for each recipe: its name and the first comment of its file that is not for editors."""
+    lines = {name: _path(name).read_text(encoding="utf-8").splitlines() for name in names()}
+    titles = {name: next((line for line in lines[name] if not line.startswith(SCHEMA)), "") for name in lines}
+    return "\n".join(["Recipes, for make recipe NAME=…", *(f"  {name:<24}{line[2:]}" for name, line in titles.items())])
 
 
 def applied(content: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def kitchen(workspace):
 def test_a_recipe_is_valid_minimal_and_explained(kitchen, name):
     content = recipes.merged(name, [])
     params.check(content)
-    first, second, third, fourth, *rest = (kitchen / f"recipes/{name}.yaml").read_text().splitlines()
+    _, first, second, third, fourth, *rest = (kitchen / f"recipes/{name}.yaml").read_text().splitlines()
     assert first.startswith("# ")
     assert second.startswith("# From ")
     assert third.startswith("# Data: ")

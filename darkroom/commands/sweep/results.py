@@ -31,11 +31,12 @@ def target(name: str, sweep: Sweep, force: bool) -> Path:
 
 
 def write(path: Path, content: dict[str, Any], sweep: Sweep, pictures: int) -> None:
-    """Write the best trial as a recipe and remember its hash; the first line is shown in the list of recipes."""
+    """Write the best trial as a recipe and remember its hash; its title is shown in the list of recipes."""
     best, trials = sweep.ranked()[0], len(sweep.counted())
     accuracy = best.user_attrs["figures"]["final_val_accuracy"]
     with whole_file(path) as partial, partial.open("w", encoding="utf-8") as stream:
         stream.write(
+            f"{recipes.SCHEMA}\n"
             f"# Head {best.params['type']}, the best of {trials} trials: log loss {best.value:.4f}, accuracy "
             f"{accuracy:.4f} on {pictures} validation pictures.\n"
             f"# From python -m darkroom sweep {path.stem}. It was chosen on validation, which makes these figures "

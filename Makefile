@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # uv leaves compiling to the first import; if this were set, every process would compile all that it imports again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help run advise recipe check-recipe sweep experiments page review test test-full test-gpu mutations lint format licenses schema lock clean
+.PHONY: help run inspect advise recipe check-recipe sweep experiments page review test test-full test-gpu mutations lint format licenses schema lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -15,6 +15,9 @@ run: .venv/installed  ## set up, run the pipeline, show the results and where th
 	@python -m darkroom check
 	dvc repro
 	@python -m darkroom summary
+
+inspect: .venv/installed  ## look at a folder of pictures, and recommend settings for it: FOLDER=… WRITE=1
+	@python -m darkroom inspect $(FOLDER) $(if $(WRITE),--write)
 
 advise: .venv/installed  ## recommend a training for these pictures, and explain why
 	@python -m darkroom check

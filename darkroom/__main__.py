@@ -10,6 +10,7 @@ from darkroom.pipeline.script import guarded
 
 # In the order in which a newcomer meets them.
 COMMANDS = {
+    "inspect": "darkroom.commands.inspect.command",
     "check": "darkroom.commands.check",
     "summary": "darkroom.commands.summary",
     "predict": "darkroom.commands.predict.command",

@@ -43,6 +43,7 @@ MEASURES = np.dtype(
         ("properties", np.float64, len(PROPERTIES)),
         ("hash", np.uint64),
         ("detail", np.int8, DETAIL_SIDE**2),
+        ("grey", np.bool_),
     ]
 )
 
@@ -77,7 +78,7 @@ def measure(pixels: np.ndarray) -> bytes:
     )
     row = np.empty((), MEASURES)  # a tuple would be converted value by value
     row["height"], row["width"], row["properties"] = height, width, properties
-    row["hash"], row["detail"] = _perceptual_hash(grey), _detail(grey)
+    row["hash"], row["detail"], row["grey"] = _perceptual_hash(grey), _detail(grey), pixels.ndim == 2
     return row.tobytes()
 
 

@@ -5,6 +5,8 @@ pictures some folders deeper. Where two readings are possible, or the only one i
 """
 
 from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 
 from darkroom.core.errors import UserError
 from darkroom.core.patterns import first_match
@@ -144,12 +146,18 @@ def _other_labels(tree: Tree) -> str:
     tables = [file.name for file in tree.all_files() if is_table(file)]
     if tables:
         return f"\nIf {listed(tables)} lists the pictures with their labels, set download.source to table."
-    names = [file.name for file in tree.all_files() if looks_like_picture(file)]
-    labels = Counter(first_match(NUMBERED, name) for name in names)
-    if not labels[""] and 1 < len(labels) <= len(names) / 2:
+    if pattern := pattern_of_names(tree.all_files()):
+        labels = Counter(first_match(pattern, file.name) for file in tree.all_files() if looks_like_picture(file))
         classes = listed(f"{label} {count:,}" for label, count in sorted(labels.items()))
-        return f"\nThe file names suggest download.label_from: '{NUMBERED}' ({classes})."
+        return f"\nThe file names suggest download.label_from: '{pattern}' ({classes})."
     return ""
+
+
+def pattern_of_names(files: Sequence[Path]) -> str | None:
+    """The regular expression that finds the class in the names of pictures, if they are numbered by class."""
+    names = [file.name for file in files if looks_like_picture(file)]
+    labels = Counter(first_match(NUMBERED, name) for name in names)
+    return NUMBERED if not labels[""] and 1 < len(labels) <= len(names) / 2 else None
 
 
 def _labels(tree: Tree) -> set[str]:

@@ -29,7 +29,7 @@ class Job(NamedTuple):
 
     file: SourceFile
     name: str  # train/cat/1.jpg
-    folder: Path  # in which the places are
+    folder: Path | None  # in which the places are; None: nothing is written
     bounds: Bounds
     seed: int
 
@@ -61,7 +61,7 @@ class Checked(NamedTuple):
         return self.source or self.name
 
 
-def jobs(files: Iterable[SourceFile], folder: Path, bounds: Bounds, seed: int) -> Iterator[Job]:
+def jobs(files: Iterable[SourceFile], folder: Path | None, bounds: Bounds, seed: int) -> Iterator[Job]:
     """The place of each file: `folder/<part>/<class>/<name>`. A file whose place is taken is bad."""
     taken = set()
     labels: dict[str, str] = {}  # by class
@@ -87,13 +87,12 @@ def _utf8(name: str) -> str:
 
 
 def check(job: Job) -> Checked:
-    """Decode a file completely; measure it and write it to its place if it is good.
+    """Decode a file completely; measure it, and write it to its place if it is good.
 
     It is measured although it may turn out to be a copy or over the limit: decoding it again later would cost more.
     """
     warnings.filterwarnings("ignore", module="PIL")  # about damaged metadata of good pictures
     part, label, content = job.file.part, job.file.label, job.file.content
-    target = job.folder / job.name
     try:
         data = _bytes(content, 8 * job.bounds.max_pixels + 2**24)
         # Pixels that the source has are not decoded again, unless they are out of bounds, for the reason.
@@ -101,9 +100,10 @@ def check(job: Job) -> Checked:
         pixels = np.asarray(content) if known else decode(data, job.bounds.min_side, job.bounds.max_pixels)
     except UserError as reason:
         return Checked(job.name, part, label, str(reason))
-    if len(os.fsencode(target.name)) > 255:
+    if len(os.fsencode(Path(job.name).name)) > 255:
         return Checked(job.name, part, label, "its name is too long")
-    _write(target, data)
+    if job.folder:
+        _write(job.folder / job.name, data)
     return Checked(
         job.name,
         part,
@@ -111,7 +111,7 @@ def check(job: Job) -> Checked:
         None,
         _digest(pixels),
         hashlib.sha256(b"%d/" % job.seed + data).digest(),
-        not known and has_wrong_suffix(target.name, data),
+        not known and has_wrong_suffix(job.name, data),
         hashlib.md5(data, usedforsecurity=False).hexdigest(),
         inspection.measure(pixels),
         job.file.group,

@@ -73,7 +73,11 @@ def parsed(setting: str) -> dict[str, Any]:
     key, equals, text = setting.partition("=")
     if not equals:
         raise UserError(f"{setting} is not a setting: write KEY=VALUE, such as base.seed=7.")
-    value = parse_yaml(text, f"the value of {setting}")
+    return nested(key, parse_yaml(text, f"the value of {setting}"))
+
+
+def nested(key: str, value: Any) -> dict[str, Any]:
+    """The content that has only one value: key `train.epochs` and 5 make `{"train": {"epochs": 5}}`."""
     return functools.reduce(lambda inner, part: {part: inner}, reversed(key.split(".")), value)
 
 

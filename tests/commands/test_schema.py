@@ -14,6 +14,7 @@ from darkroom.commands.schema import comments, schema
 from darkroom.core.params import flat, overlay
 from darkroom.core.yaml import read_yaml
 from darkroom.pipeline import params
+from darkroom.pipeline.recipes import nested
 from tests.helpers.project import ROOT
 
 TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
@@ -79,10 +80,7 @@ def agree(content):
 
 def content(*values):
     """A params.yaml of keys, such as `train.epochs`, and their values."""
-    result = {}
-    for key, value in values:
-        result = overlay(result, functools.reduce(lambda inner, part: {part: inner}, reversed(key.split(".")), value))
-    return result
+    return functools.reduce(overlay, (nested(*value) for value in values))
 
 
 def limits(part):

@@ -1,0 +1,1 @@
+"""What a folder of pictures is like, and which settings suit it."""

@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # uv leaves compiling to the first import; if this were set, every process would compile all that it imports again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help run inspect advise recipe check-recipe sweep experiments page review test test-full test-gpu mutations lint format licenses schema lock clean
+.PHONY: help run inspect advise recipe check-recipe sweep experiments page review test test-full test-gpu mutations lint format licenses schema docs lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -82,6 +82,10 @@ licenses: .venv/installed-dev  ## the licences of all packages; those of weights
 
 schema: .venv/installed  ## write the schema of params.yaml for editors, after a change of its keys or comments
 	python -m darkroom schema > docs/params.schema.json.new && mv docs/params.schema.json.new docs/params.schema.json
+
+docs: .venv/installed-dev  ## the site of the documents, in site/index.html
+	NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict -q
+	@echo "site/index.html"
 
 lock: $(BIN)/uv  ## compile requirements*.txt into lock files with hashes, for Python 3.11 to 3.13
 	for name in requirements requirements-dev; do $(UV) compile -q --universal --python-version 3.11 --generate-hashes \

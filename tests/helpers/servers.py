@@ -1,4 +1,4 @@
-"""Real servers for tests: PostgreSQL, and MLflow with users, started by the README's own commands."""
+"""Real servers for tests: PostgreSQL, and MLflow with users, started by the documents' own commands."""
 
 import contextlib
 import os
@@ -19,10 +19,11 @@ from typing import Any
 import pytest
 import requests
 
+from tests.helpers.documents import block
 from tests.helpers.project import ROOT, run
 
 SECONDS_TO_START = 120
-MEMBER, SECRET = "ada", "ada has a secret"  # in the README
+MEMBER, SECRET = "ada", "ada has a secret"  # in docs/server.md
 
 
 def free_port() -> str:
@@ -30,13 +31,6 @@ def free_port() -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return str(free.getsockname()[1])
-
-
-def readme(part: str) -> str:
-    """Return the README's only block of commands that contains `part`."""
-    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    (block,) = [text for text in blocks if part in text]
-    return block
 
 
 @contextlib.contextmanager
@@ -88,7 +82,7 @@ def wait(process: subprocess.Popen, log: Path | None, ready: Callable[[], Any]) 
 
 
 class Team:
-    """A team's MLflow server, set up as in the README in its own folder; it can be stopped and started again."""
+    """A team's MLflow server, set up as in docs/server.md in its own folder; it can be stopped and started again."""
 
     def __init__(self, folder: Path, database: dict[str, str]) -> None:
         self.folder, self.port, self.server = folder, free_port(), None
@@ -99,11 +93,11 @@ class Team:
         self.command("CREATE DATABASE", "sudo -u postgres psql", f"psql -h {database['PGHOST']} -U postgres")
 
     def command(self, part: str, *changes: str) -> None:
-        """Run a block of the README; `changes` are pairs of a text and its replacement."""
+        """Run a block of commands; `changes` are pairs of a text and its replacement."""
         run("bash", "-ec", self._changed(part, changes), cwd=self.folder, PGPORT=self.database["PGPORT"])
 
     def _changed(self, part: str, changes: tuple[str, ...] = ()) -> str:
-        text = readme(part)
+        text = block(part)
         here = (
             "0.0.0.0",
             "127.0.0.1",
@@ -156,11 +150,11 @@ class Team:
         ).raise_for_status()
 
     def variables(self, name: str = MEMBER, password: str = SECRET) -> dict[str, str]:
-        """Return the variables that a member of the team sets, by the README."""
-        block = readme("export MLFLOW_TRACKING_URI")
+        """Return the variables that a member of the team sets, by docs/server.md."""
+        text = block("export MLFLOW_TRACKING_URI")
         for old, new in (("http://mlflow.example.org:5000", self.uri), (SECRET, password), (MEMBER, name)):
-            block = block.replace(old, new)
-        return dict(word.split("=", 1) for word in shlex.split(block) if "=" in word)
+            text = text.replace(old, new)
+        return dict(word.split("=", 1) for word in shlex.split(text) if "=" in word)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A newcomer's afternoon with the README's commands. Run it in a fresh clone of this project:
+# A newcomer's afternoon with the documented commands. Run it in a fresh clone of this project:
 #   newcomer.sh PICTURES MORE SHARE ELSEWHERE
 # PICTURES and MORE hold class folders, MORE those added later; SHARE is a folder that a colleague can reach, who works in
 # ELSEWHERE.

@@ -14,12 +14,13 @@ import yaml
 from tests.helpers.project import ROOT, commit, copy_project, run, set_param
 
 GITHUB = ROOT / ".github/workflows/darkroom.yml"
+PAGES = ROOT / ".github/workflows/pages.yml"
 GITLAB = ROOT / ".gitlab-ci.yml"
 VERDICT = r"^(No significant difference|B is (better|worse) than A|The predictions of A and B are the same)"
 
 
-def github():
-    content = yaml.safe_load(GITHUB.read_text())
+def github(file=GITHUB):
+    content = yaml.safe_load(file.read_text())
     content["on"] = content.pop(True)  # YAML 1.1 takes the key for a truth value
     return content
 
@@ -29,12 +30,16 @@ def gitlab():
 
 
 def steps():
-    return [step for job in github()["jobs"].values() for step in job["steps"]]
+    return [step for file in (GITHUB, PAGES) for job in github(file)["jobs"].values() for step in job["steps"]]
 
 
 @pytest.mark.parametrize(
     ("file", "schema"),
-    [(GITHUB, ["vendor.github-workflows"]), (GITLAB, ["vendor.gitlab-ci", "--data-transform", "gitlab-ci"])],
+    [
+        (GITHUB, ["vendor.github-workflows"]),
+        (PAGES, ["vendor.github-workflows"]),
+        (GITLAB, ["vendor.gitlab-ci", "--data-transform", "gitlab-ci"]),
+    ],
 )
 def test_they_are_valid(file, schema):
     run("check-jsonschema", "--builtin-schema", *schema, str(file), cwd=ROOT)
@@ -42,7 +47,7 @@ def test_they_are_valid(file, schema):
 
 def test_expressions_have_the_quotes_that_github_accepts():
     """`check-jsonschema` does not read them."""
-    expressions = re.findall(r"\$\{\{(.*?)\}\}", GITHUB.read_text())
+    expressions = re.findall(r"\$\{\{(.*?)\}\}", GITHUB.read_text() + PAGES.read_text())
     assert expressions
     assert not [expression for expression in expressions if '"' in expression]
 
@@ -75,6 +80,18 @@ def test_only_the_job_that_posts_may_write_and_it_runs_no_code_of_the_project():
     assert "pull_request_target" not in content["on"]
     assert "$REPO_TOKEN" in gitlab()["comment"]["rules"][0]["if"]
     assert [line.split()[0] for line in gitlab()["comment"]["script"]] == ["cml"]
+
+
+def test_the_site_is_published_from_the_main_branch_alone_and_its_build_may_write_nothing():
+    content = github(PAGES)
+    assert content["on"] == {"push": {"branches": ["main"]}}
+    assert content["permissions"] == {"contents": "read"}
+    assert {name: job.get("permissions") for name, job in content["jobs"].items()} == {
+        "build": None,
+        "deploy": {"pages": "write", "id-token": "write"},
+    }
+    assert all("run" not in step for step in content["jobs"]["deploy"]["steps"])
+    assert "$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH" in gitlab()["pages"]["rules"][0]["if"]
 
 
 def test_names_that_others_chose_are_never_part_of_a_command():

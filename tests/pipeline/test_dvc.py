@@ -175,7 +175,7 @@ def test_an_experiment_in_a_temporary_folder_gets_pictures_that_dvc_keeps(cheap_
 
 @pytest.mark.full
 def test_all_folds_as_experiments(cheap_copy):
-    """The README's way through a cross-validation."""
+    """The documented way through a cross-validation."""
     set_params(cheap_copy, {"split.method": "kfold", "split.folds": 2})
     for fold in (1, 2):
         ran = repro_experiment(cheap_copy, "-n", f"fold-{fold}", "-S", f"split.fold={fold}")
@@ -235,7 +235,7 @@ def data_contexts(logged):
 
 
 def test_a_pushed_run_is_pulled_and_not_computed_again(cheap_copy, tmp_path):
-    """The README's way to share: a folder as the DVC remote, data and results through it, code through git."""
+    """The documented way to share: a folder as the DVC remote, data and results through it, code through git."""
     run("dvc", "remote", "add", "-d", "team", str(tmp_path / "remote"), cwd=cheap_copy)
     commit(cheap_copy, "a remote")
     run("dvc", "push", cwd=cheap_copy)

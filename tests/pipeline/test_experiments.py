@@ -1,4 +1,4 @@
-"""DVC's experiments by the README's commands: a queue, the table, plots, and an experiment on another machine."""
+"""DVC's experiments by the documents' commands: a queue, the table, plots, and an experiment on another machine."""
 
 import json
 import re
@@ -11,25 +11,20 @@ import psutil
 import pytest
 
 from darkroom.core.files import read_csv
-from tests.helpers.project import BRIEF, ROOT, commit, copy_project, identify, repro, run, set_params
+from tests.helpers.documents import TEXT, line
+from tests.helpers.project import BRIEF, commit, copy_project, identify, repro, run, set_params
 
 pytestmark = pytest.mark.full
 
-README = (ROOT / "README.md").read_text()
 SECONDS = 900
 
 
-def command(start):
-    """A command of the README, by how its line begins."""
-    return next(line.partition("#")[0] for line in README.splitlines() if line.startswith(start))
-
-
 def run_queue(folder, grid, names):
-    """Queue a grid by the README's command, work it off two at a time, and check that all went well."""
-    pictures = re.search(r"`dvc exp run --queue (\$\(.*\)) …`", README).group(1)
+    """Queue a grid by the documents' command, work it off two at a time, and check that all went well."""
+    pictures = re.search(r"`dvc exp run --queue (\$\(.*\)) …`", TEXT).group(1)
     run("bash", "-c", grid.replace("--queue", f"--queue {pictures}"), cwd=folder)
     # Workers keep the output that they inherit open: a pipe would be read until the last of them ends.
-    run("bash", "-c", f"({command('dvc queue start')}) > start.log 2>&1", cwd=folder)
+    run("bash", "-c", f"({line('dvc queue start')}) > start.log 2>&1", cwd=folder)
     assert "Started '2'" in (folder / "start.log").read_text()
     (folder / "start.log").unlink()
     end = time.monotonic() + SECONDS
@@ -71,9 +66,9 @@ def copy(cheap, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def queued(copy):
-    """The experiments of the README's grid, cut to four, after the queue has worked them off."""
+    """The experiments of the documents' grid, cut to four, after the queue has worked them off."""
     names = [f"grid-{number}" for number in (1, 2, 3, 4)]
-    run_queue(copy, command("dvc exp run --queue -n grid").replace("0.1,0.3,0.5", "0.1,0.3"), names)
+    run_queue(copy, line("dvc exp run --queue -n grid").replace("0.1,0.3,0.5", "0.1,0.3"), names)
     return names
 
 
@@ -95,7 +90,7 @@ def test_a_queue_of_real_trainings_has_every_run_in_mlflow_once(project, tmp_pat
     set_params(folder, BRIEF)
     commit(folder, "brief")
     names = ["grid-1", "grid-2"]
-    grid = command("dvc exp run --queue -n grid").replace("0.1,0.3,0.5", "0.1")
+    grid = line("dvc exp run --queue -n grid").replace("0.1,0.3,0.5", "0.1")
     run_queue(folder, grid, names)
     client = mlflow.MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
     runs = client.search_runs([client.get_experiment_by_name("darkroom").experiment_id])

@@ -31,7 +31,7 @@ def digits(folder: Path, first: int, count: int) -> None:
 
 
 def environment(folder: Path) -> None:
-    """Make the README's environment of the packages that these tests run with, so that nothing is downloaded."""
+    """Make the project's environment of the packages that these tests run with, so that nothing is downloaded."""
     run(sys.executable, "-m", "venv", "--without-pip", ".venv", cwd=folder)
     (site,) = (folder / ".venv/lib").glob("python*/site-packages")
     (site / "shared.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
+from tests.helpers.documents import TEXT
 from tests.helpers.once import made_once
 from tests.helpers.pictures import save
 from tests.helpers.project import ROOT, commit, copy_project, repro, run, set_param
@@ -23,20 +24,20 @@ def contents(folder):
 
 
 def share(folder, message):
-    """The README's commands after a run."""
+    """The documented commands after a run."""
     commit(folder, message)
     run("dvc", "push", "-q", cwd=folder)
     run("git", "push", "-q", cwd=folder)
 
 
 def get(folder):
-    """The README's command to get what a colleague shared."""
+    """The documented command to get what a colleague shared."""
     run("git", "pull", "-q", cwd=folder)
     run("dvc", "pull", "-q", cwd=folder)
 
 
 def version_pictures(folder):
-    """The README's way to keep the pictures themselves in DVC."""
+    """The documented way to keep the pictures themselves in DVC."""
     pictures = folder / "data/pictures"
     pictures.mkdir()
     for label in [path for path in (folder / "data/incoming").iterdir() if path.is_dir()]:
@@ -175,7 +176,7 @@ def test_a_server_carries_results_and_a_changed_label_and_git_never_sees_the_key
 
 @pytest.mark.full
 def test_pictures_that_two_people_changed_are_merged(tmp_path):
-    """By DVC's merge driver, which the project's .gitattributes names, with the README's commands."""
+    """By DVC's merge driver, which the project's .gitattributes names, with the documented commands."""
     run("git", "init", "-q", "--bare", "-b", "main", "git", cwd=tmp_path)
     run("git", "clone", "-q", "git", "first", cwd=tmp_path)
     first, second = tmp_path / "first", tmp_path / "second"
@@ -203,7 +204,7 @@ def test_pictures_that_two_people_changed_are_merged(tmp_path):
 
     assert run(*PULL, cwd=first, check=False).returncode != 0
     run("git", "merge", "--abort", cwd=first)
-    driver = re.search(r'git config merge\.dvc\.driver "(.*)"', (ROOT / "README.md").read_text())[1]
+    driver = re.search(r'git config merge\.dvc\.driver "(.*)"', TEXT)[1]
     run("git", "config", "merge.dvc.driver", driver, cwd=first)
     run("git", "checkout", "-q", "origin/main", cwd=first)
     run("dvc", "fetch", "-q", "data/pictures", cwd=first)
@@ -237,7 +238,7 @@ def test_without_the_pictures_a_message_says_how_to_continue(project, tmp_path):
 
 
 def test_all_that_the_pipeline_writes_is_pushed():
-    """So that one plain `dvc pull` brings everything; what that costs is in the README."""
+    """So that one plain `dvc pull` brings everything; docs/sharing.md says what that costs."""
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].values()
     outs = [out for stage in stages for out in [*stage["outs"], *stage.get("metrics", [])]]
     assert [out for out in outs if not isinstance(out, str)] == []

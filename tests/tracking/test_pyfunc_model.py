@@ -1,4 +1,4 @@
-"""The registered model behind a real `mlflow models serve`, asked by the README's own commands."""
+"""The registered model behind a real `mlflow models serve`, asked by the documents' own commands."""
 
 import contextlib
 import json
@@ -16,10 +16,11 @@ from darkroom.core.files import read_csv
 from darkroom.inference import formats
 from darkroom.inference.predictor import classify
 from darkroom.tracking import pipeline_log
-from tests.helpers.project import ROOT, inside, run
-from tests.helpers.servers import answers, free_port, readme, wait
+from tests.helpers.documents import block, line
+from tests.helpers.project import inside, run
+from tests.helpers.servers import answers, free_port, wait
 
-PORT = "5001"  # in the README
+PORT = "5001"  # in docs/prediction.md
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +30,10 @@ def served(project, tmp_path_factory):
     with inside(project, folder):
         pipeline_log.log_export("animals")
     port = free_port()
-    (line,) = [line for line in (ROOT / "README.md").read_text().splitlines() if "models serve" in line]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with (folder / "serve.log").open("w") as log:
         server = subprocess.Popen(
-            ["bash", "-c", line.replace(PORT, port)],
+            ["bash", "-c", line("models serve").replace(PORT, port)],
             cwd=folder,
             env=os.environ | {"PATH": path},
             stdout=log,
@@ -74,7 +74,7 @@ def test_the_readmes_command_asks_it_about_a_file(served, tmp_path):
     picture = (folder / row["path"]).read_bytes()
     # A photograph is larger than an argument of a command may be; what follows a picture's end is ignored.
     (tmp_path / "picture.jpg").write_bytes(picture + bytes(1_000_000))
-    done = run("bash", "-c", readme("/invoc").replace(PORT, port), cwd=tmp_path)
+    done = run("bash", "-c", block("/invoc").replace(PORT, port), cwd=tmp_path)
     (answer,) = json.loads(done.stdout)["predictions"]
     exported = formats.load(formats.locate(folder / "exports"))
     [(_, expected)] = classify(exported, [folder / row["path"]])

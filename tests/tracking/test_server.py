@@ -1,4 +1,4 @@
-"""A team's MLflow server with PostgreSQL and passwords, set up as in the README, and several who log at once."""
+"""A team's MLflow server with PostgreSQL and passwords, set up as in docs/server.md, and several who log at once."""
 
 import json
 import os

@@ -4,8 +4,8 @@ Reads   the source `download.source`: a set of TensorFlow Datasets, or `download
         data/decisions.csv, people's decisions on labels
 Writes  data/raw/{train,val,test}/<class>/ (val and test only where the set has official ones), reports/dataset.json,
         reports/groups.csv (picture, md5, perceptual hash, group of near-duplicates, group in the source, such
-        as a patient, what was decided on it, its name by the source's label; also pictures that were decided to be
-        dropped, which are not in data/raw),
+        as a patient, what was decided on it, its name by the source's label, width, height, brightness, sharpness;
+        also pictures that were decided to be dropped, which are not in data/raw),
         reports/issues.csv (picture, issue),
         reports/dataset/: class counts, sizes, a contact sheet of each class
 Params  base.seed, download
@@ -123,10 +123,11 @@ def describe(folder: Path, selected: Selection, threshold: float | None) -> dict
     group_of = {row: number for number, group in enumerate(groups, start=1) for row in group}
     hashes = [f"{value:016x}" for value in measures["hash"].tolist()]
     rows = [
-        (item.name, item.md5, hashes[row], group_of.get(row, ""), item.group, item.decision, item.source)
-        for row, item in enumerate(pictures)
+        (item.name, item.md5, hashes[row], group_of.get(row, ""), item.group, item.decision, item.source, *values)
+        for row, (item, values) in enumerate(zip(pictures, inspection.shown(measures), strict=True))
     ]
-    write_csv(GROUPS, ("picture", "md5", "hash", "group", "source_group", "decision", "source"), rows)
+    header = ("picture", "md5", "hash", "group", "source_group", "decision", "source")
+    write_csv(GROUPS, (*header, *inspection.SHOWN), rows)
     kept = len(selected.kept)
     measures, groups = measures[:kept], [[row for row in group if row < kept] for group in groups]
     issues = inspection.issues(measures)

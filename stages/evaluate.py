@@ -68,7 +68,7 @@ def evaluate(
     Returns:
         The content of metrics.json.
     """
-    from darkroom.evaluate import bootstrap, corrections, galleries, next_steps, report, tables
+    from darkroom.evaluate import bootstrap, corrections, galleries, next_steps, report, slices, tables
 
     test, spec = predictions["test"], model.spec
     issues = [label for label in labels or () if label.issue]
@@ -85,8 +85,10 @@ def evaluate(
         galleries.label_issues(issues[: params.label_issues], folder / "label_issues.png")
         no_grad_cam = galleries.grad_cam(model, test, params.grad_cam, seed, folder / "grad_cam.png")
     tables.write(results, test, labels or [])
-    steps = next_steps.suggest(metrics, test, spec, reports.training()["params"], labels or ())
-    options = params.model_dump() | {"resamples": resamples, "no_grad_cam": no_grad_cam, "steps": steps}
+    worse = slices.find(test)
+    steps = next_steps.suggest(metrics, test, spec, reports.training()["params"], labels or (), worse)
+    options = params.model_dump() | {"resamples": resamples, "no_grad_cam": no_grad_cam}
+    options |= {"steps": steps, "slices": worse}
     report.write(paths.REPORT, paths.PLOTS, spec, metrics, results.scores, options)
     write_json(paths.METRICS, metrics)  # last: its hash of the model vouches for all other files
     return metrics

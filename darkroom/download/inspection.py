@@ -48,6 +48,9 @@ MEASURES = np.dtype(
 )
 
 
+SHOWN = ("width", "height", "brightness", "sharpness")
+
+
 def measure_files(paths: Sequence[Path]) -> np.ndarray:
     """Measure picture files on all cores: an array of `MEASURES`."""
     rows = progress(on_all_cores(_measure_file, paths), len(paths), "inspecting")
@@ -152,6 +155,13 @@ def _detail(grey: Any) -> np.ndarray:
     fine = (np.asarray(small, np.float32) - blurred).ravel()
     fine -= fine.mean()
     return np.rint(fine * (127 / max(float(np.abs(fine).max()), 1.0))).astype(np.int8)
+
+
+def shown(measures: np.ndarray) -> list[tuple[int, int, float, float]]:
+    """The measures `SHOWN` of each row of `MEASURES`: width and height in pixels, brightness from 0 to 1, sharpness."""
+    light, sharpness = (measures["properties"][:, PROPERTIES.index(name)] for name in ("brightness", "blurriness"))
+    columns = (measures["width"], measures["height"], light.round(4), sharpness.round(2))
+    return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
 def issues(measures: np.ndarray) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from darkroom.core.model_spec import ModelSpec
 from darkroom.evaluate.predictions import Predictions
+from darkroom.evaluate.slices import Slice
 from darkroom.evaluate.statistics import wilson
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def suggest(
     spec: ModelSpec,
     settings: Mapping[str, Any],
     labels: "Sequence[LabelQuality]",
+    slices: Sequence[Slice],
 ) -> list[Step]:
     """The most useful steps, the most useful first.
 
@@ -46,11 +48,13 @@ def suggest(
         spec: of the model.
         settings: of its training, as reports/train.json has them.
         labels: quality of the labels; none if it was not looked for.
+        slices: of the test split, in which the model is worse.
     """
     found = [
         *_chance(metrics, test, spec.classes),
         *_labels(labels),
         *_pair(test, spec.classes),
+        *_slice(slices, len(test.labels)),
         *_overfitting(metrics, spec, settings),
         *_calibration(metrics),
         *_vague(test, spec.classes),
@@ -102,6 +106,17 @@ def _pair(test: Predictions, classes: Sequence[str]) -> Iterator[Step]:
             f"{both.max():,} of the {confusion.sum():,} mistakes are between these two: {confusion[first, second]:,} "
             f"{classes[first]} were taken for {classes[second]}, {confusion[second, first]:,} the other way round. Add "
             "training pictures that show the difference; only they go through the network.",
+            "dvc repro",
+        )
+
+
+def _slice(slices: Sequence[Slice], pictures: int) -> Iterator[Step]:
+    for worst in slices[:1]:
+        yield Step(
+            worst.missing / pictures,
+            f"Add pictures with {worst.kind} {worst.name}",
+            f"On the {worst.pictures:,} test pictures of this kind the accuracy is {worst.accuracy:.1%}, elsewhere "
+            f"{worst.elsewhere:.1%}. Look at them first: it may be one class.",
             "dvc repro",
         )
 

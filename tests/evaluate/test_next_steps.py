@@ -7,6 +7,7 @@ from darkroom.core.model_spec import BackboneSpec
 from darkroom.evaluate.label_noise import LabelQuality
 from darkroom.evaluate.next_steps import SHOWN, suggest
 from darkroom.evaluate.predictions import Predictions
+from darkroom.evaluate.slices import Slice
 from stages.evaluate import measure
 from tests.helpers.training import model_spec
 
@@ -14,7 +15,7 @@ CLASSES = ["cat", "dog", "owl"]
 DENSE, SVM = {"type": "dense"}, {"type": "rbf_svm"}
 
 
-def steps(confusion, head=SVM, train=0.0, temperature=1.1, sure=0.9, issues=0, settings=None):
+def steps(confusion, head=SVM, train=0.0, temperature=1.1, sure=0.9, issues=0, settings=None, slices=()):
     """The steps for a confusion matrix of the test split; on train, a share `train` more is right."""
     pairs = [
         (label, guess) for label, row in enumerate(confusion) for guess, count in enumerate(row) for _ in range(count)
@@ -29,7 +30,7 @@ def steps(confusion, head=SVM, train=0.0, temperature=1.1, sure=0.9, issues=0, s
     backbone = BackboneSpec(backbone="VGG16", weights="imagenet", image_size=(32, 32), pooling="avg")
     model = {"backbone": backbone, "layers": ("block5_pool",), "features": 512}
     spec = model_spec(head, CLASSES, temperature=temperature, **model)
-    return suggest(metrics, test, spec, settings or {}, quality)
+    return suggest(metrics, test, spec, settings or {}, quality, slices)
 
 
 GOOD = [[196, 2, 2], [2, 196, 2], [2, 2, 196]]
@@ -83,6 +84,13 @@ def test_a_class_with_few_test_pictures_is_measured_with_folds():
     (step,) = [step for step in found if "Measure owl" in step.title]
     assert "4 of its 6 test pictures are right, so its recall may be anything from 30% to 90%" in step.reason
     assert "split.method=kfold" in step.command
+
+
+def test_a_slice_is_named():
+    slices = [Slice("size", "28 to 40", 100, 50, 0.4, 0.6, 0.95), Slice("group", "a", 20, 10, 0.3, 0.7, 0.9)]
+    (first, *_) = steps(GOOD, sure=0.98, slices=slices)
+    assert first.title == "Add pictures with size 28 to 40"
+    assert "the accuracy is 50.0%, elsewhere 95.0%" in first.reason
 
 
 def test_the_most_pressing_come_first_and_no_more_than_three():

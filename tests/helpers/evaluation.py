@@ -12,6 +12,7 @@ from darkroom.core.model_spec import BackboneSpec
 from darkroom.evaluate.label_noise import LabelQuality
 from darkroom.evaluate.params import Params
 from darkroom.evaluate.predictions import Predictions
+from darkroom.evaluate.slices import MEASURES
 from darkroom.models.classifier import Classifier
 from tests.helpers.training import model_spec
 
@@ -102,7 +103,7 @@ def evaluated(
         paths.HISTORY.write_text(HISTORY)
         write_json(paths.TRAIN_REPORT, {"model_sha256": sha256, "epochs": 2, "params": {}})
     if not paths.GROUPS.exists():
-        write_csv(paths.GROUPS, ("picture", "decision", "source"), [])
+        write_csv(paths.GROUPS, ("picture", "decision", "source", "source_group", *MEASURES), [])
     names = class_names(classes)
     backbone = BackboneSpec(backbone="VGG16", weights="imagenet", image_size=(32, 32), pooling="avg")
     head = {"type": "knn", "prepare": None, "fitted": {"neighbours": 5}}

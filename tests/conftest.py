@@ -105,8 +105,9 @@ def window():
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
 
-        def opened(width):
-            page, problems, asked = browser.new_page(viewport={"width": width, "height": 844}), [], []
+        def opened(width, **options):
+            page = browser.new_page(viewport={"width": width, "height": 844}, **options)
+            problems, asked = [], []
             page.on("console", lambda line: problems.append(line.text) if line.type in ("error", "warning") else None)
             page.on("pageerror", lambda error: problems.append(str(error)))
             page.on("request", lambda request: asked.append(request.url))

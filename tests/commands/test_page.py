@@ -22,6 +22,7 @@ from darkroom.core.errors import UserError
 from darkroom.core.model_spec import model_sha256
 from darkroom.images.decode import decode
 from darkroom.inference import formats
+from tests.helpers.accessibility import violations
 from tests.helpers.odd_files import PHOTOS, file, photo, turned_heic
 from tests.helpers.pictures import CLASSES
 from tests.helpers.project import ROOT, interruptible
@@ -370,3 +371,9 @@ def test_a_browser_shows_it(copied, fashion, tmp_path, window):
             expect(tab.locator("#error")).to_have_text("This is a folder: drop a single picture.")
     files = {path.relative_to(copied).parts[0] for path in copied.rglob("*")}
     assert files == {"models", "exports", "reports"}  # nothing was kept
+
+
+@pytest.mark.full
+def test_the_page_is_accessible(copied, window):
+    with served(copied) as address:
+        assert violations(window, address) == []

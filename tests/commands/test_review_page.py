@@ -8,6 +8,7 @@ from darkroom.commands.review import command as review
 from darkroom.core.files import write_csv
 from darkroom.core.paths import DECISIONS
 from darkroom.download import ledger
+from tests.helpers.accessibility import violations
 from tests.helpers.pictures import CLASSES
 from tests.helpers.review import md5, served
 
@@ -161,3 +162,9 @@ def test_the_page_helps_a_person(tuning, names, window):
             holding = ledger.holding(ledger.read(tuning / DECISIONS))
             assert [holding[each].label for each in shown if each in holding] == labels
         assert problems == []
+
+
+@pytest.mark.full
+def test_the_page_is_accessible(tuning, names, window):
+    with served(tuning) as (_, address):
+        assert violations(window, address, "#confirm") == []

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from darkroom.core import paths
+from tests.helpers.accessibility import violations
 from tests.helpers.evaluation import EVALUATIONS, class_names, evaluated
 
 KINDS = ("usual", "no mistake", "one picture", "many classes")
@@ -74,3 +75,9 @@ def test_a_browser_shows_it_whole(kind, workspace, pictures, window):
         assert len(sizes) == len(list(paths.PLOTS.iterdir()))
         assert min(sizes) > 0
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.full
+def test_it_is_accessible(workspace, pictures, window):
+    evaluated(pictures, *EVALUATIONS["usual"])
+    assert violations(window, paths.REPORT.resolve().as_uri()) == []

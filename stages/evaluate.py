@@ -25,6 +25,7 @@ from darkroom.pipeline.script import run
 from darkroom.tracking import failures, pipeline_log
 
 if TYPE_CHECKING:
+    from darkroom.evaluate.embedding import Embedding
     from darkroom.evaluate.label_noise import LabelQuality
     from darkroom.evaluate.predictions import Predictions
     from darkroom.evaluate.tables import Tables
@@ -37,12 +38,14 @@ def main(base: Base, params: Params) -> None:
     reports.history()  # a damaged one is named before the work
     runtime.prepare(base.seed)
     from darkroom.evaluate import label_noise
+    from darkroom.evaluate.embedding import embed
     from darkroom.evaluate.predictions import predict
 
     model = Classifier.load(paths.MODELS)
     predictions = {part: predict(model, part) for part in PARTS}
-    labels = label_noise.assess(model, base.seed) if params.label_issues else None
-    metrics = evaluate(model, sha256, predictions, labels, params, base.seed)
+    embedding = embed(model.spec, lambda: model, base.seed) if params.label_issues or params.mistakes else None
+    labels = label_noise.assess(embedding, model.spec.classes, base.seed) if embedding and params.label_issues else None
+    metrics = evaluate(model, sha256, predictions, embedding, labels, params, base.seed)
     failures.best_effort(lambda: pipeline_log.log_evaluation(time.monotonic() - started))
     print(f"evaluate: accuracy {Estimate.of(metrics, 'accuracy').text()}; {paths.REPORT}")
 
@@ -51,6 +54,7 @@ def evaluate(
     model: Classifier,
     sha256: str,
     predictions: Mapping[str, "Predictions"],
+    embedding: "Embedding | None",
     labels: "list[LabelQuality] | None",
     params: Params,
     seed: int,
@@ -61,6 +65,7 @@ def evaluate(
         model: that is evaluated.
         sha256: of the model, by which readers of metrics.json recognise it.
         predictions: on train, val and test.
+        embedding: of all pictures, by which similar ones are found; None if none are shown.
         labels: quality of the labels; None if it was not looked for.
         params: of the stage.
         seed: of the resamples and of the pictures for Grad-CAM.
@@ -81,6 +86,7 @@ def evaluate(
     with whole_folder(paths.PLOTS) as folder:
         plot(spec, test, results, folder)
         galleries.mistakes(test, spec.classes, params.mistakes, folder / "mistakes.png")
+        galleries.similar(test, embedding, spec.classes, params.mistakes, folder / "similar.png")
         galleries.doubts(test, spec.classes, params.mistakes, folder / "doubts.png")
         galleries.label_issues(issues[: params.label_issues], folder / "label_issues.png")
         no_grad_cam = galleries.grad_cam(model, test, params.grad_cam, seed, folder / "grad_cam.png")

@@ -51,6 +51,26 @@ def embed(spec: ModelSpec, load: Callable[[], Classifier], seed: int) -> Embeddi
     return Embedding(pictures, labels, reduced(inputs, originals, seed))
 
 
+def nearest(features: np.ndarray, row: int, candidates: np.ndarray, count: int) -> np.ndarray:
+    """The candidates that are most similar to a row by the cosine, the most similar first.
+
+    Args:
+        features: (pictures, features).
+        row: the picture.
+        candidates: rows, among which the picture itself is ignored.
+        count: of the result, at most.
+    """
+    candidates = candidates[candidates != row]
+    similarities = scaled(features[candidates]) @ scaled(features[row][None])[0]
+    return candidates[np.argsort(-similarities, kind="stable")[:count]]
+
+
+def scaled(rows: np.ndarray) -> np.ndarray:
+    """Rows of length 1, float32."""
+    array = np.asarray(rows, np.float32)
+    return array / np.maximum(np.linalg.norm(array, axis=1, keepdims=True), 1e-12)
+
+
 def reduced(
     inputs: Sequence[Inputs], chosen: Sequence[np.ndarray], seed: int, components: int = COMPONENTS
 ) -> np.ndarray:

@@ -11,6 +11,7 @@ from darkroom.core import seeds
 from darkroom.core.errors import UserError
 from darkroom.core.terminal import progress
 from darkroom.drawing.figures import pyplot, save, short
+from darkroom.evaluate.embedding import Embedding, nearest, scaled
 from darkroom.evaluate.predictions import Predictions
 from darkroom.images.decode import decode
 from darkroom.models.classifier import Classifier
@@ -22,7 +23,9 @@ COLUMNS = 6
 SIDE, EXPLAINED_SIDE = 240, 640  # pixels of the longer side, at most, of a picture in a gallery and for Grad-CAM
 WIDTH, HEIGHT = 1.9, 2.4  # inches of a cell, with the caption
 SHARE = 0.94  # of a cell's width, taken by the picture
+EXPLAINED = 12  # mistakes that are shown with similar pictures
 Cell = tuple[np.ndarray, str]  # a picture, uint8 (height, width, 3), and its caption
+BLANK: Cell = (np.full((1, 1, 3), 255, np.uint8), "")
 
 
 def most_confident_mistakes(test: Predictions, count: int) -> np.ndarray:
@@ -51,6 +54,27 @@ def mistakes(test: Predictions, classes: Sequence[str], count: int, target: Path
     predicted, rows = test.predicted, most_confident_mistakes(test, count)
     lines = [f"predicted {short(classes[predicted[row]], 20)}" for row in rows]
     _predictions(test, rows, lines, classes, target)
+
+
+def similar(test: Predictions, embedding: Embedding | None, classes: Sequence[str], count: int, target: Path) -> None:
+    """Draw the most confident mistakes, each in a row with the training pictures that look most like it."""
+    if embedding is None:
+        return
+    pictures, labels, features = embedding
+    row_of = {path: row for row, (part, path) in enumerate(pictures) if part == "test"}
+    train = np.flatnonzero([part == "train" for part, _ in pictures])
+    cells = []
+    for number in most_confident_mistakes(test, min(count, EXPLAINED)):
+        path, row = test.paths[number], row_of[test.paths[number]]
+        caption = f"{short(classes[test.labels[number]], 24)}\npredicted {short(classes[test.predicted[number]], 20)}"
+        cells.append((small(decode(Path(path))), f"test:\n{caption}"))
+        neighbours = nearest(features, row, train, COLUMNS - 1)
+        alike = scaled(features[neighbours]) @ scaled(features[row][None])[0]
+        for neighbour, similarity in zip(neighbours, alike, strict=True):
+            caption = f"train:\n{short(classes[labels[neighbour]], 24)}\nsimilarity {similarity:.2f}"
+            cells.append((small(decode(Path(pictures[neighbour][1]))), caption))
+        cells += [BLANK] * (-len(cells) % COLUMNS)
+    _grid(cells, target)
 
 
 def doubts(test: Predictions, classes: Sequence[str], count: int, target: Path) -> None:

@@ -18,8 +18,7 @@ from darkroom.core.files import read_csv
 from darkroom.core.paths import GROUPS, SPLIT
 from darkroom.core.seeds import derive
 from darkroom.core.terminal import progress
-from darkroom.evaluate import embedding
-from darkroom.models.classifier import Classifier
+from darkroom.evaluate.embedding import Embedding
 
 FOLDS = 5
 C = 3.0  # of the regression, on rows of length 1: with less it underfits, with more it memorises wrong labels
@@ -37,20 +36,21 @@ class LabelQuality(NamedTuple):
     issue: bool = True  # whether the label looks wrong
 
 
-def assess(model: Classifier, seed: int) -> list[LabelQuality]:
+def assess(embedding: Embedding, classes: Sequence[str], seed: int) -> list[LabelQuality]:
     """Assess the labels in train, val and test, the worst first; augmented pictures are ignored.
 
     For a network from scratch, whose last hidden layer was trained on the labels of train, fewer of their errors are
     found. Classes with fewer than two pictures that are not near-duplicates are left out.
 
     Args:
-        model: the trained model.
-        seed: of the folds and the principal components.
+        embedding: of these pictures.
+        classes: of the model.
+        seed: of the folds.
     """
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores
 
-    pictures, labels, features = embedding.embed(model.spec, lambda: model, seed)
+    pictures, labels, features = embedding
     folds = assign_folds(labels, _groups(pictures), seed)
     used = np.flatnonzero(folds >= 0)
     if not len(used):
@@ -59,7 +59,7 @@ def assess(model: Classifier, seed: int) -> list[LabelQuality]:
     if len(used) < len(features):
         features = features[used]
     probabilities = out_of_sample(features, numbers, folds[used])
-    names = np.array(model.spec.classes)[present]
+    names = np.array(classes)[present]
     suspect = find_label_issues(numbers, probabilities, filter_by="both", n_jobs=1)
     quality = get_label_quality_scores(numbers, probabilities).round(4)
     probabilities[np.arange(len(numbers)), numbers] = -1

@@ -14,14 +14,14 @@ import pytest
 from PIL import Image
 
 from darkroom.commands.review import command as review
-from darkroom.commands.review import pictures, progress, similarity
+from darkroom.commands.review import pictures, progress
 from darkroom.commands.review.desk import Desk
 from darkroom.core import paths
 from darkroom.core.errors import UserError
 from darkroom.core.files import read_csv, write_json
 from darkroom.core.paths import DECISIONS
 from darkroom.download import ledger
-from darkroom.evaluate.embedding import Embedding
+from darkroom.evaluate.embedding import Embedding, nearest
 from tests.helpers.pictures import CLASSES
 from tests.helpers.project import copy_project, run
 from tests.helpers.review import report
@@ -81,7 +81,7 @@ def test_similar_pictures_are_searched_for_by_one_thread_at_a_time(desk, names, 
     listed = [(picture.split, picture.path.as_posix()) for picture in desk.by_path.values()]
     features = np.random.default_rng(1).random((len(listed), 8), np.float32)
     desk.has_model, desk.embedding = True, Embedding(listed, np.zeros(len(listed)), features)
-    running, nearest, most = threading.Semaphore(100), similarity.nearest, []
+    running, most = threading.Semaphore(100), []
 
     def slow(*arguments):
         with running:
@@ -89,7 +89,7 @@ def test_similar_pictures_are_searched_for_by_one_thread_at_a_time(desk, names, 
             time.sleep(0.01)
             return nearest(*arguments)
 
-    monkeypatch.setattr(similarity, "nearest", slow)
+    monkeypatch.setattr("darkroom.commands.review.desk.nearest", slow)
     items = desk.queue("uncertain")
     with ThreadPoolExecutor(16) as threads:
         found = list(threads.map(lambda item: desk.surroundings(item["md5"], "Bag")["groups"], items))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from darkroom.evaluate import galleries
+from darkroom.evaluate.embedding import Embedding
 from tests.helpers.evaluation import predictions
 
 
@@ -35,3 +36,22 @@ def test_half_of_the_explained_pictures_are_mistakes(wrong, right, count, expect
     assert len(set(rows.tolist())) == len(rows)
     assert ((rows < wrong).sum(), (rows >= wrong).sum()) == expected
     assert all(np.diff((rows >= wrong).astype(int)) >= 0)  # mistakes first
+
+
+def test_each_mistake_is_shown_with_the_training_pictures_that_look_most_like_it(pictures, tmp_path, monkeypatch):
+    """Twelve pictures in two directions: the mistake lies with those of the other class."""
+    paths = [str(path) for path in pictures[:14]]
+    parts = ["train"] * 12 + ["test"] * 2
+    angles = np.concatenate([np.linspace(0, 0.5, 6), np.linspace(1, 1.5, 6), [0.05, 1.3]])
+    features = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    labels = np.array([0] * 6 + [1] * 6 + [0, 0])
+    test = predictions(pictures[12:14], labels[12:], np.array([[0.9, 0.1], [0.2, 0.8]]))
+    grids = []
+    monkeypatch.setattr(galleries, "_grid", lambda cells, target: grids.append([caption for _, caption in cells]))
+    embedding = Embedding(list(zip(parts, paths, strict=True)), labels, features)
+    galleries.similar(test, embedding, ["cat", "dog"], 24, tmp_path / "similar.png")
+    (captions,) = grids
+    assert captions[0] == "test:\ncat\npredicted dog"
+    assert captions[1:] == [f"train:\ndog\nsimilarity {np.cos(angle):.2f}" for angle in (0, 0.1, 0.1, 0.2, 0.2)]
+    galleries.similar(test, None, ["cat", "dog"], 24, tmp_path / "similar.png")
+    assert len(grids) == 1

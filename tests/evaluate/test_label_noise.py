@@ -12,7 +12,7 @@ from PIL import Image
 
 from darkroom.core.files import write_csv
 from darkroom.evaluate import embedding, label_noise
-from darkroom.evaluate.label_noise import assess, assign_folds, out_of_sample
+from darkroom.evaluate.label_noise import assign_folds, out_of_sample
 from darkroom.images.folders import PARTS, Picture
 from darkroom.models.classifier import Classifier
 from darkroom.models.inputs import Held, Pictures
@@ -50,6 +50,11 @@ def write_groups(groups):
     write_csv(Path("reports/groups.csv"), ("picture", "hash", "group"), rows)
 
 
+def assessed(model, seed):
+    """The quality of all labels, as the stage assesses it."""
+    return label_noise.assess(embedding.embed(model.spec, lambda: model, seed), model.spec.classes, seed)
+
+
 def model_with(backbone):
     """A model as far as the search needs one: its specification."""
     return Classifier(model_spec({}, backbone=backbone), None, None)
@@ -61,8 +66,8 @@ def test_wrong_labels_are_found_in_all_parts(mislabelled, capsys):
     for changes in ({"layers": ["block2_pool", "block3_pool"]}, {"layers": ["block3_pool"]}, {"pooling": "avg"}):
         backbone = extracted(**changes)
         capsys.readouterr()
-        assessed = assess(model_with(backbone), seed=1)
-        issues = [row for row in assessed if row.issue]
+        found = assessed(model_with(backbone), seed=1)
+        issues = [row for row in found if row.issue]
         assert capsys.readouterr().err == ""  # what is printed is the progress
         assert {row[:3] for row in issues[:3]} < set(mislabelled)
         assert {row.split for row in issues[:3]} == {"train", "val", "test"}
@@ -70,11 +75,11 @@ def test_wrong_labels_are_found_in_all_parts(mislabelled, capsys):
         assert len(issues) <= 5
         assert all(0 <= row.quality < 0.5 for row in issues)
         assert all(row.suggested_quality > 0.5 for row in issues[:3])
-        assert all(0 <= row.suggested_quality <= 1.0001 - row.quality for row in assessed)
-        assert assessed == sorted(assessed, key=lambda row: (row.quality, row.path))
-        assert all(row.path.startswith("data/split/") and row.label != row.suggested for row in assessed)
-        assert len({row.path for row in assessed}) == len(assessed) == 154
-    assert assess(model_with(backbone), seed=1) == assessed
+        assert all(0 <= row.suggested_quality <= 1.0001 - row.quality for row in found)
+        assert found == sorted(found, key=lambda row: (row.quality, row.path))
+        assert all(row.path.startswith("data/split/") and row.label != row.suggested for row in found)
+        assert len({row.path for row in found}) == len(found) == 154
+    assert assessed(model_with(backbone), seed=1) == found
 
 
 @pytest.mark.usefixtures("tensorflow")
@@ -91,14 +96,14 @@ def test_near_duplicates_do_not_vouch_for_each_other(mislabelled, fashion, tmp_p
     model, suspects = model_with(extracted()), []
     for group in ("", "7"):
         write_groups({Path(path).name: group for path in twins})
-        suspects.append({row.path for row in assess(model, seed=1) if row.issue} & set(twins))
+        suspects.append({row.path for row in assessed(model, seed=1) if row.issue} & set(twins))
     assert len(suspects[0]) < 6
     assert suspects[1] == set(twins)
 
 
 @pytest.mark.usefixtures("tensorflow")
 def test_a_network_from_scratch_is_judged_by_its_last_hidden_layer(mislabelled):
-    issues = [row for row in assess(untrained("mini_vggnet", seed=1), seed=1) if row.issue]
+    issues = [row for row in assessed(untrained("mini_vggnet", seed=1), seed=1) if row.issue]
     assert len(set(mislabelled) & {row[:3] for row in issues}) >= 3
     assert len(issues) <= 8
 

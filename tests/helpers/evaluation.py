@@ -113,5 +113,5 @@ def evaluated(
     params = Params(**(SMALL | changes))
     issues = [LabelQuality(str(path), "train", names[0], names[1], 0.01, 0.9) for path in pictures[:2]]
     parts = dict.fromkeys(("train", "val", "test"), test)
-    metrics = evaluate.evaluate(model, sha256, parts, issues if params.label_issues else None, params, 1)
+    metrics = evaluate.evaluate(model, sha256, parts, None, issues if params.label_issues else None, params, 1)
     return model, metrics, paths.REPORT.read_text()

@@ -17,7 +17,7 @@ from darkroom.core.model_spec import SPEC, ModelSpec
 from darkroom.core.paths import MODELS
 from darkroom.download import ledger
 from darkroom.download.ledger import Decision
-from darkroom.evaluate.embedding import Embedding, embed
+from darkroom.evaluate.embedding import Embedding, embed, nearest
 from darkroom.models.classifier import Classifier
 
 NEIGHBOURS = 6  # of each class
@@ -175,7 +175,7 @@ class Desk:
         """The pictures of a class that look most like that in a row, without its near-duplicates."""
         same = [self._rows[each.path] for each in twins if each.path in self._rows]
         candidates = np.setdiff1d(self._rows_of_class.get(label, np.arange(0)), same)
-        found = similarity.nearest(self.embedding.features, row, candidates, NEIGHBOURS)
+        found = nearest(self.embedding.features, row, candidates, NEIGHBOURS)
         return [self.by_path[Path(self.embedding.pictures[number][1])] for number in found]
 
     def _outliers(self) -> list[Item]:

@@ -1,25 +1,11 @@
 """Which pictures look alike to a network, which stand alone, and which of many are a diverse choice."""
 
-from collections.abc import Sequence
-
 import numpy as np
+
+from darkroom.evaluate.embedding import scaled
 
 NEIGHBOURS = 10
 CHUNK = 2**24  # similarities that are computed at once
-
-
-def nearest(features: np.ndarray, row: int, candidates: np.ndarray, count: int) -> np.ndarray:
-    """The candidates that are most similar to a row, the most similar first.
-
-    Args:
-        features: (pictures, features).
-        row: the picture.
-        candidates: rows, among which the picture itself is ignored.
-        count: of the result, at most.
-    """
-    candidates = candidates[candidates != row]
-    similarities = _scaled(features[candidates]) @ _scaled(features[row][None])[0]
-    return candidates[np.argsort(-similarities, kind="stable")[:count]]
 
 
 def outliers(features: np.ndarray, count: int) -> np.ndarray:
@@ -28,7 +14,7 @@ def outliers(features: np.ndarray, count: int) -> np.ndarray:
     Ramaswamy, Rastogi and Shim, Efficient Algorithms for Mining Outliers from Large Data Sets, 2000, with the mean over
     the nearest neighbours and the cosine.
     """
-    rows = _scaled(features)
+    rows = scaled(features)
     neighbours = min(NEIGHBOURS, len(rows) - 1)
     if neighbours < 1:
         return np.arange(0)
@@ -64,13 +50,7 @@ def informative(features: np.ndarray, probabilities: np.ndarray, count: int, see
     margins = ordered[:, -1] - ordered[:, -2]
     candidates = np.argsort(margins, kind="stable")[: 10 * count]
     if len(candidates) > count:
-        rows = _scaled(features[candidates])
+        rows = scaled(features[candidates])
         clusters = KMeans(count, n_init=1, random_state=seed).fit(rows, sample_weight=1.001 - margins[candidates])
         candidates = candidates[np.unique(pairwise_distances_argmin(clusters.cluster_centers_, rows))]
     return candidates[np.argsort(margins[candidates], kind="stable")]
-
-
-def _scaled(rows: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
-    """Rows of length 1."""
-    array = np.asarray(rows, np.float32)
-    return array / np.maximum(np.linalg.norm(array, axis=1, keepdims=True), 1e-12)

@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # uv leaves compiling to the first import; if this were set, every process would compile all that it imports again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help run inspect advise recipe check-recipe sweep experiments page review test test-full test-gpu mutations lint format licenses schema docs lock clean
+.PHONY: help run inspect advise recipe check-recipe sweep experiments reproduce page review test test-full test-gpu mutations lint format licenses schema docs lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -41,6 +41,9 @@ sweep: .venv/installed  ## search for a better head on the features: NAME=… AR
 COLUMNS := Experiment|Created|State|accuracy(_low|_high|_val)?|log_loss|macro_f1|ece
 experiments: .venv/installed  ## a table of DVC's experiments, and what differs between them
 	@dvc exp show --only-changed --precision 4 --drop '.*/|^(?!($(COLUMNS))$$)[^.]*$$'
+
+reproduce: .venv/installed  ## run a commit again in a new clone, and compare every output: REV=… ARGS="--against FILE"
+	@python -m darkroom reproduce $(REV) $(ARGS)
 
 page: .venv/installed  ## try the exported model in a browser
 	@python -m darkroom page

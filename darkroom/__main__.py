@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import functools
 import importlib
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ COMMANDS = {
     "advise": "darkroom.commands.advise",
     "sweep": "darkroom.commands.sweep.command",
     "compare": "darkroom.commands.compare.command",
+    "reproduce": "darkroom.commands.reproduce.command",
     "promote": "darkroom.commands.promote.command",
     "datadiff": "darkroom.commands.datadiff.command",
     "track": "darkroom.commands.track",
@@ -55,7 +57,9 @@ def summary(name: str) -> str:
 
 
 def _overview() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m darkroom", description=__doc__)
+    # argparse forgets to count a level of indentation, and would break the line of the longest name.
+    formatter = functools.partial(argparse.HelpFormatter, indent_increment=1)
+    parser = argparse.ArgumentParser(prog="python -m darkroom", description=__doc__, formatter_class=formatter)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
     for name in COMMANDS:
         subparsers.add_parser(name, help=summary(name))

@@ -43,8 +43,8 @@ def main(base: Base, params: Params) -> None:
 
     model = Classifier.load(paths.MODELS)
     predictions = {part: predict(model, part) for part in PARTS}
-    embedding = embed(model.spec, lambda: model, base.seed) if params.label_issues or params.mistakes else None
-    labels = label_noise.assess(embedding, model.spec.classes, base.seed) if embedding and params.label_issues else None
+    embedding = embed(model.spec, lambda: model, base.seed) if params.label_issues else None
+    labels = label_noise.assess(embedding, model.spec.classes, base.seed) if embedding else None
     metrics = evaluate(model, sha256, predictions, embedding, labels, params, base.seed)
     failures.best_effort(lambda: pipeline_log.log_evaluation(time.monotonic() - started))
     print(f"evaluate: accuracy {Estimate.of(metrics, 'accuracy').text()}; {paths.REPORT}")
@@ -65,7 +65,7 @@ def evaluate(
         model: that is evaluated.
         sha256: of the model, by which readers of metrics.json recognise it.
         predictions: on train, val and test.
-        embedding: of all pictures, by which similar ones are found; None if none are shown.
+        embedding: of all pictures, by which similar ones are found; None if there is none.
         labels: quality of the labels; None if it was not looked for.
         params: of the stage.
         seed: of the resamples and of the pictures for Grad-CAM.
@@ -85,17 +85,13 @@ def evaluate(
     results = tables.compute(test, spec.temperature, spec.classes)
     with whole_folder(paths.PLOTS) as folder:
         plot(spec, test, results, folder)
-        galleries.mistakes(test, spec.classes, params.mistakes, folder / "mistakes.png")
-        galleries.similar(test, embedding, spec.classes, params.mistakes, folder / "similar.png")
-        galleries.doubts(test, spec.classes, params.mistakes, folder / "doubts.png")
-        galleries.label_issues(issues[: params.label_issues], folder / "label_issues.png")
+        galleries.draw(test, spec.classes, embedding, issues[: params.label_issues], params.mistakes, folder)
         no_grad_cam = galleries.grad_cam(model, test, params.grad_cam, seed, folder / "grad_cam.png")
     tables.write(results, test, labels or [])
     worse = slices.find(test)
     steps = next_steps.suggest(metrics, test, spec, reports.training()["params"], labels or (), worse)
-    options = params.model_dump() | {"resamples": resamples, "no_grad_cam": no_grad_cam}
-    options |= {"steps": steps, "slices": worse}
-    report.write(paths.REPORT, paths.PLOTS, spec, metrics, results.scores, options)
+    options = {"resamples": resamples, "no_grad_cam": no_grad_cam, "steps": steps, "slices": worse}
+    report.write(paths.REPORT, paths.PLOTS, spec, metrics, results.scores, params.model_dump() | options)
     write_json(paths.METRICS, metrics)  # last: its hash of the model vouches for all other files
     return metrics
 

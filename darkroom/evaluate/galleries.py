@@ -49,6 +49,31 @@ def sample(test: Predictions, count: int, generator: np.random.Generator) -> np.
     return np.concatenate([wrong[:mistakes], right[: count - mistakes]])
 
 
+def draw(
+    test: Predictions,
+    classes: Sequence[str],
+    embedding: Embedding | None,
+    issues: Sequence["LabelQuality"],
+    count: int,
+    folder: Path,
+) -> None:
+    """Draw all galleries but that of Grad-CAM.
+
+    Args:
+        test: predictions on the test split.
+        classes: of the model.
+        embedding: of all pictures, by which similar ones are found; None for none.
+        issues: labels that look wrong.
+        count: of mistakes, and of the others.
+        folder: to draw to.
+    """
+    mistakes(test, classes, count, folder / "mistakes.png")
+    doubts(test, classes, count, folder / "doubts.png")
+    label_issues(issues, folder / "label_issues.png")
+    if embedding:
+        similar(test, embedding, classes, count, folder / "similar.png")
+
+
 def mistakes(test: Predictions, classes: Sequence[str], count: int, target: Path) -> None:
     """Draw the most confident mistakes, each with its label and the predicted class."""
     predicted, rows = test.predicted, most_confident_mistakes(test, count)
@@ -56,10 +81,8 @@ def mistakes(test: Predictions, classes: Sequence[str], count: int, target: Path
     _predictions(test, rows, lines, classes, target)
 
 
-def similar(test: Predictions, embedding: Embedding | None, classes: Sequence[str], count: int, target: Path) -> None:
+def similar(test: Predictions, embedding: Embedding, classes: Sequence[str], count: int, target: Path) -> None:
     """Draw the most confident mistakes, each in a row with the training pictures that look most like it."""
-    if embedding is None:
-        return
     pictures, labels, features = embedding
     row_of = {path: row for row, (part, path) in enumerate(pictures) if part == "test"}
     train = np.flatnonzero([part == "train" for part, _ in pictures])

@@ -1,0 +1,1 @@
+"""Running a commit again elsewhere, and comparing every output."""

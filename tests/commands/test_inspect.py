@@ -299,6 +299,17 @@ def test_what_was_found_is_said(project, capsys):
         assert sentence in text
 
 
+def test_of_many_classes_the_largest_and_the_smallest_are_listed(project, capsys):
+    for number in range(40):
+        fill(project / "data/incoming", f"{number:02d}/{{}}", 40 - number, TINY)
+    main(Path("data/incoming"), write=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines if line.endswith("#")] == [
+        [f"{number:02d}", str(40 - number)] for number in (*range(15), *range(25, 40))
+    ]
+    assert "… 10 more" in lines
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
@@ -316,3 +327,9 @@ def test_folders_that_cannot_be_used_are_refused_in_one_sentence(make, sentence,
     with pytest.raises(UserError, match=sentence):
         main(Path("data/incoming"), write=True)
     assert (project / "params.yaml").read_text() == before
+
+
+def test_a_name_that_dvc_would_not_find_is_refused(project):
+    fill(project, "$HOME/cat/{}", 3)
+    with pytest.raises(UserError, match=r"download: path is '\$HOME', but DVC takes that literally"):
+        main(Path("$HOME"), write=False)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from darkroom.core.errors import UserError
+from darkroom.core.params import validate
 from darkroom.download import sources
 from darkroom.download.archives.kinds import is_archive
 from darkroom.download.layout import pattern_of_names
@@ -35,7 +36,7 @@ def read(path: Path, scratch: Path) -> tuple[dict[str, Any], Source]:
         place = scratch / str(number)
         place.mkdir()
         try:
-            return WHOLE | settings, sources.read(Params(**WHOLE | settings), place)
+            return WHOLE | settings, sources.read(validate(Params, WHOLE | settings, "download"), place)
         except UserError as problem:
             problems.append(problem)
     raise problems[0]

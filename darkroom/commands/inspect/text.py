@@ -15,6 +15,7 @@ from darkroom.core.terminal import printable, table
 
 BAR = 30  # characters of the largest class
 LABEL = 40
+CLASSES = 30  # that are listed: the largest and the smallest
 PLURALS = {"class": "classes", "copy": "copies"}
 
 
@@ -43,15 +44,23 @@ def _notation(value: Any) -> str:
 
 
 def _classes(found: Findings) -> str:
-    counts = found.counts
-    parts = ["train", *found.official]
+    counts, parts = found.counts, ["train", *found.official]
+    labels = list(counts)
+    if many := len(labels) > CLASSES:
+        labels.sort(key=lambda label: -counts[label].total())
+        labels = labels[: CLASSES // 2] + labels[-CLASSES // 2 :]
     largest = max(count.total() for count in counts.values())
-    heading = ["class", *(parts if found.official else ["pictures"]), ""]
     rows = [
-        [printable(label, LABEL), *(f"{count[part]:,}" for part in parts), "#" * round(BAR * count.total() / largest)]
-        for label, count in counts.items()
+        [printable(label, LABEL), *(f"{counts[label][part]:,}" for part in parts), _bar(counts[label], largest)]
+        for label in labels
     ]
-    return table([heading, *rows])
+    if many:
+        rows.insert(CLASSES // 2, [f"… {len(counts) - CLASSES:,} more", *([""] * (len(parts) + 1))])
+    return table([["class", *(parts if found.official else ["pictures"]), ""], *rows])
+
+
+def _bar(count: Counter[str], largest: int) -> str:
+    return "#" * round(BAR * count.total() / largest)
 
 
 def _sentences(found: Findings) -> list[str]:

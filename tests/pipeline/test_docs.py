@@ -55,7 +55,7 @@ def test_a_broken_link_or_anchor_ends_the_build(link, build_site, tmp_path):
     shutil.copytree(ROOT / "docs", copy / "docs")
     for name in ("mkdocs.yml", "README.md", "CONTRIBUTING.md", "params.yaml", "server.ini", "dvc.yaml", "LICENSE"):
         shutil.copy(ROOT / name, copy)
-    for name in ("recipes", "benchmarks", "stages", "data", "darkroom"):
+    for name in ("recipes", "benchmarks", "notebooks", "stages", "data", "darkroom"):
         (copy / name).symlink_to(ROOT / name)
     build_site(copy)
     with (copy / "docs/data.md").open("a") as stream:

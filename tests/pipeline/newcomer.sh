@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A newcomer's afternoon with the documented commands. Run it in a fresh clone of this project:
+# A newcomer's first hours with the commands of the README and the site. Run it in a fresh clone of this project:
 #   newcomer.sh PICTURES MORE SHARE ELSEWHERE
 # PICTURES and MORE hold class folders, MORE those added later; SHARE is a folder that a colleague can reach, who works in
 # ELSEWHERE.
@@ -10,11 +10,7 @@ pictures=$1 more=$2 share=$3 elsewhere=$4
 cp -r "$pictures" data/pictures
 source .venv/bin/activate
 dvc add -q data/pictures
-sed -i -e 's/^  source: tfds /  source: folder /' -e 's|^  path: data/incoming |  path: data/pictures |' \
-  -e 's/^  limit_per_class: 2400 /  limit_per_class: null /' -e 's/^  near_duplicates: 0.95 /  near_duplicates: 0.9 /' \
-  -e 's/^  image_size: \[48, 48\] /  image_size: [96, 96] /' -e 's/^  layers: \[block3_pool\] /  layers: [block5_pool] /' \
-  -e '/^extract:/,/^train:/s/^  pooling: flatten /  pooling: avg /' -e 's/^    type: dense /    type: rbf_svm /' \
-  -e 's/^  formats: \[saved_model, onnx\] /  formats: [onnx] /' params.yaml
+make inspect FOLDER=data/pictures WRITE=1
 make run
 git add -A && git commit -qm "Run on our pictures"
 

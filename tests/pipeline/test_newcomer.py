@@ -1,4 +1,4 @@
-"""A newcomer's afternoon from a fresh clone: own pictures, more of them, two runs compared, a colleague."""
+"""A newcomer's first hours from a fresh clone: own pictures, more of them, two runs compared, a colleague."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ from tests.helpers.tracking import runs
 
 pytestmark = pytest.mark.full
 
-CLASSES, PICTURES, MORE = 3, 40, 4
+CLASSES, PICTURES, MORE = 3, 60, 4
 
 
 def digits(folder: Path, first: int, count: int) -> None:

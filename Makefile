@@ -17,7 +17,7 @@ run: .venv/installed  ## set up, run the pipeline, show the results and where th
 	@python -m darkroom summary
 
 inspect: .venv/installed  ## look at a folder of pictures, and recommend settings for it: FOLDER=… WRITE=1
-	@python -m darkroom inspect $(FOLDER) $(if $(WRITE),--write)
+	@python -m darkroom inspect $(if $(FOLDER),"$(FOLDER)") $(if $(WRITE),--write)
 
 advise: .venv/installed  ## recommend a training for these pictures, and explain why
 	@python -m darkroom check

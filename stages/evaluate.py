@@ -88,9 +88,9 @@ def evaluate(
         galleries.draw(test, spec.classes, embedding, issues[: params.label_issues], params.mistakes, folder)
         no_grad_cam = galleries.grad_cam(model, test, params.grad_cam, seed, folder / "grad_cam.png")
     tables.write(results, test, labels or [])
-    worse = slices.find(test)
-    steps = next_steps.suggest(metrics, test, spec, reports.training()["params"], labels or (), worse)
-    options = {"resamples": resamples, "no_grad_cam": no_grad_cam, "steps": steps, "slices": worse}
+    settings, weak = reports.training()["params"], slices.find(predictions["val"], "val").worse
+    steps = next_steps.suggest(predictions, spec, settings, labels or (), weak)
+    options = {"resamples": resamples, "no_grad_cam": no_grad_cam, "steps": steps, "slices": slices.find(test, "test")}
     report.write(paths.REPORT, paths.PLOTS, spec, metrics, results.scores, params.model_dump() | options)
     write_json(paths.METRICS, metrics)  # last: its hash of the model vouches for all other files
     return metrics

@@ -33,8 +33,7 @@ def write(
         metrics: the content of metrics.json.
         scores: of each class.
         options: the params of the stage, `resamples` behind the intervals, and `no_grad_cam`, the reason why there is
-            no Grad-CAM, `steps`, what to do next, and `slices`, where
-            the model is worse.
+            no Grad-CAM, `steps`, what to do next, and `slices` of the test pictures.
     """
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     environment.filters |= {"whole": "{:,}".format, "four": "{:.4f}".format}

@@ -1,4 +1,4 @@
-"""Slices of the test pictures, by size, light, sharpness, folder or group, in which the model is worse than elsewhere.
+"""Slices of a split, by size, light, sharpness, folder or group, in which the model is worse than elsewhere.
 
 Each slice is compared with all other pictures by Fisher's exact test (The logic of inductive inference, 1935). Among
 many slices some look bad by chance: those that are reported keep the false discovery rate below 5 % (Benjamini and
@@ -7,10 +7,12 @@ Hochberg, Controlling the false discovery rate, 1995).
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from darkroom.core import outputs
 from darkroom.core.files import read_csv
 from darkroom.core.paths import GROUPS, SPLIT
 from darkroom.evaluate.predictions import Predictions
@@ -22,7 +24,7 @@ LEAST = 10  # pictures of a slice
 
 
 class Slice(NamedTuple):
-    """Test pictures with something in common."""
+    """Pictures with something in common."""
 
     kind: str  # size, brightness, …
     name: str  # of their values
@@ -43,15 +45,24 @@ class Slice(NamedTuple):
         return self.pictures * self.elsewhere - self.right
 
 
-def find(test: Predictions) -> list[Slice]:
-    """The slices in which the model is worse than chance explains; first those that cost most mistakes."""
+class Slices(NamedTuple):
+    """The slices of a split."""
+
+    tested: int  # how many had enough pictures
+    worse: list[Slice]  # those in which the model is worse than chance explains; first those that cost most mistakes
+
+
+def find(predictions: Predictions, part: str) -> Slices:
+    """Slice the pictures of a split, and test each slice.
+
+    Raises:
+        UserError: the table of the set does not list one of the pictures.
+    """
     from scipy.stats import false_discovery_control, fisher_exact
 
-    right = test.predicted == test.labels
-    if right.all() or not right.any():
-        return []
+    right = predictions.predicted == predictions.labels
     found, values = [], []
-    for kind, name, member in _slices(_rows(test.paths)):
+    for kind, name, member in _slices(_rows(predictions.paths, part)):
         count, inside = int(member.sum()), int(right[member].sum())
         others, outside = len(right) - count, int(right.sum()) - inside
         if LEAST <= count < len(right):
@@ -60,32 +71,44 @@ def find(test: Predictions) -> list[Slice]:
             found.append(Slice(kind, name, count, inside, *wilson(inside, count), outside / others))
     adjusted = false_discovery_control(values) if values else ()
     worse = [each for each, value in zip(found, adjusted, strict=True) if value < SIGNIFICANT]
-    return sorted(worse, key=lambda each: -each.missing)
+    return Slices(len(found), sorted(worse, key=lambda each: -each.missing))
 
 
-def _rows(paths: Sequence[str]) -> list[Mapping[str, str]]:
-    """The row of each test picture in the table of the set; of two with the same name, the one of an official part."""
+def _rows(paths: Sequence[str], part: str) -> list[Mapping[str, str]]:
+    """The row of each picture in the table of the set; of two with the same name, the one of an official part."""
     rows: dict[str, Mapping[str, str]] = {}
-    for row in read_csv(GROUPS, ("picture", "source_group", *MEASURES)):
-        part, _, name = row["picture"].partition("/")
-        path = f"{SPLIT.as_posix()}/test/{name}"
-        if part == "test" or path not in rows:
+    for row in read_csv(GROUPS, ("picture", "source_group", "source", *MEASURES)):
+        origin, _, name = row["picture"].partition("/")
+        path = f"{SPLIT.as_posix()}/{part}/{name}"
+        if origin == part or path not in rows:
             rows[path] = row
-    return [rows[path] for path in paths if path in rows] if all(path in rows for path in paths) else []
+    if lost := next((path for path in paths if path not in rows), None):
+        raise outputs.damaged(GROUPS, f"it does not list {Path(lost).name}")
+    return [rows[path] for path in paths]
 
 
 def _slices(rows: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, str, np.ndarray]]:
     """Each slice: its kind, its name, and which pictures it has, boolean (pictures,)."""
-    if not rows:
-        return
     width, height, light, sharpness = (np.array([float(row[name]) for row in rows]) for name in MEASURES)
-    measures = {"size": np.sqrt(width * height), "width to height": width / height}
-    for kind, values in (measures | {"brightness": light, "sharpness": sharpness}).items():
-        edges = np.unique(np.quantile(values, np.linspace(0, 1, PARTS + 1), method="lower"))
-        for low, high in itertools.pairwise(edges):
-            member = (values >= low) & ((values <= high) if high == edges[-1] else (values < high))
-            yield kind, f"{low:.3g} to {high:.3g}", member
-    folders = np.array([row["picture"].rpartition("/")[2].rpartition("__")[0] for row in rows])
-    groups = np.array([row["source_group"] for row in rows])
-    for kind, names in (("folder", folders), ("group", groups)):
-        yield from ((kind, str(name), names == name) for name in np.unique(names[names != ""]))
+    yield from _ranges("size", np.sqrt(width * height), "{:,.0f}")
+    yield from _ranges("aspect ratio", width / height, "{:.2f}")
+    yield from _ranges("brightness", light, "{:.2f}")
+    yield from _ranges("sharpness", sharpness, "{:.0f}")
+    names = [(row["source"] or row["picture"]).rpartition("/")[2] for row in rows]
+    folders = [name.partition("__")[0] if "__" in name else "" for name in names]
+    for kind, values in (("folder", folders), ("group", [row["source_group"] for row in rows])):
+        unique, numbers, counts = np.unique(values, return_inverse=True, return_counts=True)
+        for number in np.flatnonzero((counts >= LEAST) & (unique != "")):
+            yield kind, str(unique[number]), numbers == number
+
+
+def _ranges(kind: str, values: np.ndarray, form: str) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Quarters of the pictures by a measure; a value that a quarter of them or more have is a slice of its own."""
+    edges = np.quantile(values, np.linspace(0, 1, PARTS + 1), method="lower")
+    unique, counts = np.unique(edges, return_counts=True)
+    common = unique[counts > 1]
+    yield from ((kind, form.format(value), values == value) for value in common)
+    for low, high in itertools.pairwise(unique):
+        member = (values >= low) & ((values <= high) if high == unique[-1] else (values < high))
+        if (member := member & ~np.isin(values, common)).any():
+            yield kind, f"{form.format(low)} to {form.format(high)}", member

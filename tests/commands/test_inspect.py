@@ -1,5 +1,6 @@
 """Inspecting folders: what is found in them, what is recommended, and that the pipeline then takes them as they are."""
 
+import gzip
 import shutil
 import tarfile
 import zlib
@@ -9,12 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from darkroom.commands.inspect import advice
 from darkroom.commands.inspect.command import main
 from darkroom.commands.inspect.findings import PATTERNS
 from darkroom.core.errors import UserError
 from darkroom.core.files import read_csv, read_json
 from darkroom.core.params import flat
-from darkroom.pipeline import params
+from darkroom.pipeline import params, recipes
 from tests.helpers.pictures import photograph
 from tests.helpers.source_files import write_csv, write_idx_pair
 from tests.helpers.stages import run_stages
@@ -315,8 +317,8 @@ def test_of_many_classes_the_largest_and_the_smallest_are_listed(project, capsys
     [
         (lambda place: None, "has no pictures"),
         (lambda place: fill(place, "only/{}", 9), "there is only one class, only"),
-        (lambda place: [fill(place, "a/{}", 9), fill(place, "b/{}", 2)], "class b has 2 different pictures"),
-        (lambda place: [fill(place, "a/{}", 9), (place / "b").mkdir()], "class b has 0 different pictures"),
+        (lambda place: [fill(place, "a/{}", 9), fill(place, "b/{}", 2)], "class b has 2 different training pictures"),
+        (lambda place: [fill(place, "a/{}", 9), (place / "b").mkdir()], "class b has 0 different training pictures"),
         (lambda place: [fill(place, "a/{}", 9), shutil.copytree(place / "a", place / "b")], "no good picture, such"),
         (lambda place: fill(place, "{}", 9), "it has pictures, but no class folders"),
     ],
@@ -327,6 +329,69 @@ def test_folders_that_cannot_be_used_are_refused_in_one_sentence(make, sentence,
     with pytest.raises(UserError, match=sentence):
         main(Path("data/incoming"), write=True)
     assert (project / "params.yaml").read_text() == before
+
+
+def table_of(place, header, *columns):
+    fill(place, "images/{}", 60)
+    paths = sorted((place / "images").iterdir())
+    rows = [(f"images/{path.name}", "cat" if number % 2 else "dog", *columns) for number, path in enumerate(paths)]
+    (place / "labels.csv").write_text("\n".join([header, *map(",".join, rows)]))
+
+
+@pytest.mark.parametrize("columns", [(), ("1", "2"), ("7",) * 8])
+def test_a_csv_file_of_labels_is_no_file_of_pixels(columns, project):
+    """With 2, 4 or 10 columns: 1, 3 and 9 are squares, or three of them."""
+    place = project / "data/incoming"
+    table_of(place, ",".join(["file", "label", *(f"extra{number}" for number in range(len(columns)))]), *columns)
+    main(place / "labels.csv", write=True)
+    assert params.load()["download"]["source"] == "table"
+    run_stages(("download", "split"))
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "sentence"),
+    [
+        ("nope.csv", None, "does not exist"),
+        ("cut.csv.gz", gzip.compress(b"a,b\n" * 90)[:30], "cut.csv.gz"),
+        ("long.csv", b"x" * 200_000 + b",1\n", "is not a CSV file"),
+    ],
+)
+def test_damaged_tables_are_refused_in_one_sentence(name, data, sentence, project):
+    if data is not None:
+        (project / name).write_bytes(data)
+    with pytest.raises(UserError, match=sentence):
+        main(Path(name), write=False)
+
+
+def test_settings_for_another_source_do_not_stand_in_the_way(project):
+    classes(project / "data/incoming")
+    content = params.load()
+    content["download"] |= {
+        "source": "archive", "sha256": 64 * "a", "pictures": "elsewhere", "layout": "parts", "label_from": "x",
+        "table": {"label": "breed"}, "csv": {"shape": [3, 3]}, "parts": {"train": "t"}, "classes": ["horse"],
+        "min_side": 20,
+    }  # fmt: skip
+    recipes.write_params(content)
+    main(Path("data/incoming"), write=True)
+    assert params.load()["download"]["min_side"] == 20
+    run_stages(("download", "split"))
+
+
+def test_the_head_suits_the_pictures_after_balancing(project, monkeypatch):
+    monkeypatch.setattr(advice, "KERNEL", 300)
+    for number in range(5):
+        fill(project / "data/incoming", f"{number}/{{}}", 100 if number == 0 else 60, TINY)
+    main(Path("data/incoming"), write=True)
+    settings = flat(params.complete(params.load()))
+    assert (settings["augment.target"], settings["train.head.type"]) == ("max", "dense")  # 340 pictures become 500
+
+
+def test_a_class_that_an_official_part_lacks_is_left_out(project):
+    official_test(project / "data/incoming")
+    fill(project / "data/incoming", "test/zebra/{}", 9)
+    main(Path("data/incoming"), write=True)
+    assert params.load()["download"]["classes"] == ["cat", "dog"]
+    run_stages(("download", "split"))
 
 
 def test_a_name_that_dvc_would_not_find_is_refused(project):

@@ -1,8 +1,5 @@
 """Figures by the labels that people decided on, and by those of the source."""
 
-import shutil
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -56,15 +53,12 @@ def test_nobody_is_right_about_a_class_that_is_lost(workspace, test_split):
 
 def test_the_report_has_both(workspace, pictures):
     """Of twelve pictures, the first has another label than in the source; the model is right about all twelve."""
-    folder = workspace / "data/split/test/bag"
-    folder.mkdir(parents=True)
-    copies = [Path(shutil.copy(path, folder)).relative_to(workspace) for path in pictures[:12]]
     labels = np.arange(12) % 3
-    _, metrics, page = evaluated(copies, 3, labels, np.eye(3)[labels])
+    _, metrics, page = evaluated(pictures[:12], 3, labels, np.eye(3)[labels])
     assert "accuracy_source_labels" not in metrics
     assert "People changed the labels" not in page
-    table((f"train/bag/{copies[0].name}", "relabel", f"train/<b>coat</b> & 'co' \"x\"/{copies[0].name}"))
-    _, metrics, page = evaluated(copies, 3, labels, np.eye(3)[labels])
+    table(("train/c/0.png", "relabel", "train/<b>coat</b> & 'co' \"x\"/0.png"))
+    _, metrics, page = evaluated(pictures[:12], 3, labels, np.eye(3)[labels])
     assert (metrics["accuracy"], metrics["n_test_relabelled"]) == (1, 1)
     assert metrics["accuracy_source_labels"] == pytest.approx(11 / 12)
     assert "People changed the labels of 1 test pictures" in page

@@ -6,11 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darkroom.core import paths
+from darkroom.core.errors import UserError
 from darkroom.core.files import write_csv
 from darkroom.evaluate.predictions import Predictions
 from darkroom.evaluate.slices import MEASURES, find
 
-COLUMNS = ("picture", "source_group", *MEASURES)
+COLUMNS = ("picture", "source_group", "source", *MEASURES)
 COUNT = 400
 
 
@@ -30,12 +31,13 @@ def compare(workspace):
         names = names or [f"{number}.jpg" for number in range(len(right))]
         groups = groups or [""] * len(right)
         columns = zip(*(values[name] for name in MEASURES), strict=True)
-        rows = [(f"{part}/cat/{name}", group, *row) for name, group, row in zip(names, groups, columns, strict=True)]
+        rows = [
+            (f"{part}/cat/{name}", group, "", *row) for name, group, row in zip(names, groups, columns, strict=True)
+        ]
         write_csv(paths.GROUPS, COLUMNS, rows)
         given_ = np.where(np.asarray(right)[:, None], [0.9, 0.1], [0.1, 0.9])
-        return find(
-            Predictions([f"data/split/test/cat/{name}" for name in names], np.zeros(len(right), int), given_, given_)
-        )
+        test = [f"data/split/test/cat/{name}" for name in names]
+        return find(Predictions(test, np.zeros(len(right), int), given_, given_), "test").worse
 
     return make
 
@@ -46,11 +48,11 @@ def mistakes(where, often=0.4, seldom=0.03):
     return generator.random(len(where)) > np.where(where, often, seldom)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("brightness", "brightness"), ("sharpness", "sharpness")])
-def test_a_measure_on_which_the_model_is_worse_is_found(name, kind, compare):
+@pytest.mark.parametrize(("kind", "scale", "name"), [("brightness", 1, "0.05 to 0.27"), ("sharpness", 100, "5 to 27")])
+def test_a_measure_on_which_the_model_is_worse_is_found(kind, scale, name, compare):
     values = np.linspace(0.05, 0.95, COUNT).round(4)
-    (worst,) = compare(mistakes(values < 0.27), **{name: values})
-    assert (worst.kind, worst.name) == (kind, "0.05 to 0.273")
+    (worst,) = compare(mistakes(values < 0.27), **{kind: values * scale})
+    assert (worst.kind, worst.name) == (kind, name)
     assert worst.pictures == COUNT / 4 - 1
     assert worst.low < worst.accuracy < worst.high < worst.elsewhere
     assert worst.missing == pytest.approx(worst.pictures * (worst.elsewhere - worst.accuracy))
@@ -60,6 +62,24 @@ def test_small_pictures_are_found_by_their_size(compare):
     side = np.linspace(30, 400, COUNT).astype(int)
     found = compare(mistakes(side < 120), width=side, height=side)
     assert [(each.kind, each.name) for each in found] == [("size", "30 to 121")]
+
+
+@pytest.mark.parametrize("small", [True, False])
+def test_pictures_of_another_camera_are_found_though_they_are_few(small, compare):
+    """A fifth of the pictures has a size of its own, smaller or larger than that of the others."""
+    few = np.arange(COUNT) % 5 == 0
+    side = np.where(few == small, 100, 2000)
+    sizes = [each for each in compare(mistakes(few), width=side, height=side) if each.kind == "size"]
+    ((name, pictures),) = [(each.name, each.pictures) for each in sizes]
+    assert pictures == COUNT / 5
+    assert name == "100 to 2,000"
+
+
+def test_a_picture_that_the_table_does_not_list_is_named(compare, workspace):
+    compare([True, False])
+    predictions = Predictions(["data/split/test/cat/lost.jpg"], np.zeros(1, int), *2 * [np.array([[0.9, 0.1]])])
+    with pytest.raises(UserError, match=r"it does not list lost\.jpg"):
+        find(predictions, "test")
 
 
 def test_folders_and_groups_are_found_by_name(compare):
@@ -98,9 +118,9 @@ def test_any_predictions_can_be_sliced(right, folders):
     from darkroom.evaluate import slices
 
     rows = [
-        {"picture": f"train/a/{number % folders}__{number}.jpg", "source_group": str(number % 3)}
+        {"picture": f"train/a/{number % folders}__{number}.jpg", "source_group": str(number % 3), "source": ""}
         | dict.fromkeys(MEASURES, str(number % 4 + 1))
         for number in range(len(right))
     ]
     members = [member for _, _, member in slices._slices(rows)]
-    assert all(member.shape == (len(right),) and member.any() for member in members)
+    assert all(member.shape == (len(right),) for member in members)

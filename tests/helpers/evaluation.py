@@ -7,12 +7,13 @@ import numpy as np
 from hypothesis import strategies as st
 
 from darkroom.core import paths
-from darkroom.core.files import write_csv, write_json
+from darkroom.core.files import link_or_copy, read_csv, write_csv, write_json
 from darkroom.core.model_spec import BackboneSpec
 from darkroom.evaluate.label_noise import LabelQuality
 from darkroom.evaluate.params import Params
 from darkroom.evaluate.predictions import Predictions
 from darkroom.evaluate.slices import MEASURES
+from darkroom.images.folders import PARTS
 from darkroom.models.classifier import Classifier
 from tests.helpers.training import model_spec
 
@@ -102,16 +103,35 @@ def evaluated(
         paths.HISTORY.parent.mkdir(exist_ok=True)
         paths.HISTORY.write_text(HISTORY)
         write_json(paths.TRAIN_REPORT, {"model_sha256": sha256, "epochs": 2, "params": {}})
-    if not paths.GROUPS.exists():
-        write_csv(paths.GROUPS, ("picture", "decision", "source", "source_group", *MEASURES), [])
+    _list(len(labels))
     names = class_names(classes)
     backbone = BackboneSpec(backbone="VGG16", weights="imagenet", image_size=(32, 32), pooling="avg")
     head = {"type": "knn", "prepare": None, "fitted": {"neighbours": 5}}
     settings = {"backbone": backbone, "layers": ("block3_pool",), "features": 256}
     model = Classifier(model_spec(head, names, temperature=temperature, epoch=2, **settings), None, None)
-    test = predictions(pictures, labels, given, temperature)
+    parts = {part: predictions(_placed(part, pictures, len(labels)), labels, given, temperature) for part in PARTS}
     params = Params(**(SMALL | changes))
     issues = [LabelQuality(str(path), "train", names[0], names[1], 0.01, 0.9) for path in pictures[:2]]
-    parts = dict.fromkeys(("train", "val", "test"), test)
     metrics = evaluate.evaluate(model, sha256, parts, None, issues if params.label_issues else None, params, 1)
     return model, metrics, paths.REPORT.read_text()
+
+
+def _placed(part: str, pictures: list[Path], count: int) -> list[Path]:
+    """Pictures in a split of the current folder, as the table of the set lists them."""
+    placed = [Path("data/split", part, "c", f"{row}.png") for row in range(count)]
+    for row, path in enumerate(placed):
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            link_or_copy(pictures[row % len(pictures)], path)
+    return placed
+
+
+def _list(count: int) -> None:
+    """Add these pictures to the table of the set."""
+    columns = ("picture", "decision", "source", "source_group", *MEASURES)
+    usual = dict(zip(columns, ("", "", "", "", "28", "28", "0.5", "9.0"), strict=True))
+    listed = [usual | row for row in read_csv(paths.GROUPS)] if paths.GROUPS.exists() else []
+    names = {row["picture"] for row in listed}
+    wanted = (f"train/c/{row}.png" for row in range(count))
+    listed += [usual | {"picture": name} for name in wanted if name not in names]
+    write_csv(paths.GROUPS, columns, [[row[column] for column in columns] for row in listed])

@@ -3,10 +3,12 @@
 import json
 import os
 import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
 
-from darkroom.commands.reproduce import environment
+from darkroom.commands.reproduce import environment, outputs
 from darkroom.commands.reproduce.command import main
 from darkroom.core.errors import UserError
 from darkroom.core.yaml import read_yaml
@@ -99,6 +101,47 @@ def test_the_number_of_threads_is_that_of_the_process(monkeypatch):
     assert threads == len(os.sched_getaffinity(0))
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     assert environment.describe()["variables"]["ONEDNN_MAX_CPU_ISA"] == "AVX2"
+
+
+def test_a_cache_that_is_shared_with_other_projects_is_not_used(project, tmp_path, monkeypatch):
+    """It has all outputs already, as DVC's run cache would find."""
+    shutil.copytree(project / ".dvc/cache", tmp_path / "shared")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("DVC_GLOBAL_CONFIG_DIR", str(tmp_path / "dvc"))
+    (tmp_path / "dvc").mkdir()
+    (tmp_path / "dvc/config").write_text(f"[cache]\n    dir = {tmp_path / 'shared'}\n")
+    entry = next(
+        out for out in read_yaml(project / "dvc.lock")["stages"]["train"]["outs"] if out["path"] == "reports/model.txt"
+    )
+    lock = project / "dvc.lock"
+    forged = entry["md5"][::-1]
+    lock.write_text(lock.read_text().replace(entry["md5"], forged))
+    commit(project, "another table")
+    content = reproduce(project)
+    assert [item["path"] for item in content["differences"]] == ["reports/model.txt"]
+
+
+def test_pictures_outside_the_project_are_taken_along(project, tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (project / "data/incoming").rename(project.parent / "pictures")
+    (project / "data/incoming").mkdir()
+    (project / "data/incoming/.gitkeep").touch()
+    params = project / "params.yaml"
+    params.write_text(params.read_text().replace("path: data/incoming", "path: ../pictures"))
+    run("dvc", "repro", "-q", cwd=project)
+    commit(project, "pictures elsewhere")
+    assert reproduce(project)["reproduced"]
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_hashes_of_other_kinds_and_odd_certificates_are_borne():
+    lock = "stages: {import: {deps: [{path: a.csv, etag: 'x1'}], outs: [{path: b, md5: abc}]}}"
+    caches = (Path("nowhere"), Path("nowhere"))
+    other = lock.replace("x1", "x2")
+    assert [item.path for item in outputs.differences(lock, other, "deps", caches)] == ["a.csv"]
+    assert list(outputs.differences("{}", lock, "outs", caches))
+    assert "packages" in " ".join(environment.changes(environment.describe(), {"packages": []}))
 
 
 def test_an_older_commit_is_run_with_its_own_params(project):

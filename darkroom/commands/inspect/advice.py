@@ -16,6 +16,7 @@ LARGE = 128  # pixels of the shorter side, from which VGG16's own size, 224, is 
 MANY = 1000  # pictures of a class, of which a tenth is enough to test it
 FEW = 40  # groups of a class, of which a sixth would be too few to choose the model by
 FOLDS = 5
+NAMED = 10  # classes that are named
 UNEQUAL = 1.5  # times the pictures of the smallest class that the largest has
 TOO_UNEQUAL = 10  # from which on copies with small changes add nothing to the few pictures of a class
 KERNEL = 10_000  # training pictures: the time of a kernel machine grows with their square
@@ -39,15 +40,17 @@ def advise(found: Findings, seed: int) -> list[Advice]:
     advice = [*_source(found)]
     groups = _groups(found)
     units = _units(found, groups)
-    least = 1 if len(found.official) == 2 else LEAST_GROUPS
-    if small := [label for label, number in units.items() if number < least]:
-        classes = [label for label in units if label not in small]
+    least = LEAST_GROUPS - len(found.official)
+    lacking = {label for label, count in found.counts.items() if not all(count[part] for part in found.official)}
+    if small := [label for label, number in units.items() if number < least or label in lacking]:
+        classes = [label for label in units if label not in set(small)]
         if len(classes) < 2:
+            which = f"class {small[0]} has {units[small[0]]} different training pictures that can be used"
             raise UserError(
-                f"class {small[0]} has {units[small[0]]} different pictures that can be used, and a class needs "
-                f"{LEAST_GROUPS}, one for each of train, val and test: add pictures."
+                f"{which}, and a class needs pictures in each of train, val and test ({least} here): add pictures."
             )
-        reason = f"too few different pictures for train, val and test: {', '.join(small)}"
+        more = f" and {len(small) - NAMED:,} more" if len(small) > NAMED else ""
+        reason = f"too few different pictures for train, val and test: {', '.join(small[:NAMED])}{more}"
         advice = [item for item in advice if item.key != "download.classes"]
         advice.append(Advice("download.classes", classes, reason))
         units = {label: units[label] for label in classes}
@@ -55,14 +58,19 @@ def advise(found: Findings, seed: int) -> list[Advice]:
     counts = [found.counts[label]["train"] for label in units]
     # Official parts are not divided; a tenth more or less changes no advice.
     share = 1.0 if len(found.official) == 2 else RATIOS[1][0]
-    return [*advice, *split, *_balance(counts), *_features(found), *_head(round(share * sum(counts)))]
+    balance = list(_balance(counts))
+    grown = any(item.value == "max" for item in balance)
+    total = len(counts) * max(counts) if grown else sum(counts)
+    return [*advice, *split, *balance, *_features(found), *_head(round(share * total))]
 
 
 def _source(found: Findings) -> Iterator[Advice]:
     for key, value in flat(found.settings).items():
         yield Advice(f"download.{key}", value, _reason(key, value, found))
-    kind = "photographs" if found.side >= PHOTOGRAPH else "small pictures, whose classes look alike in coarse detail"
-    yield Advice("download.near_duplicates", found.similarity, f"for {kind}")
+    reason = "suits photographs"
+    if found.side < PHOTOGRAPH:
+        reason = f"the shorter side has less than {PHOTOGRAPH} pixels: pictures of a class are more alike"
+    yield Advice("download.near_duplicates", found.similarity, reason)
 
 
 def _reason(key: str, value: Any, found: Findings) -> str:
@@ -82,10 +90,10 @@ def _groups(found: Findings) -> list[list[str]]:
 
 
 def _units(found: Findings, groups: list[list[str]]) -> dict[str, int]:
-    """For each class the number of pictures, with a group as one."""
-    units = {label: count.total() for label, count in found.counts.items()}
+    """For each class the number of pictures to divide, with a group as one."""
+    units = {label: count["train"] for label, count in found.counts.items()}
     for group in groups:
-        for label, members in Counter(name.split("/")[1] for name in group).items():
+        for label, members in Counter(name.split("/")[1] for name in group if name.startswith("train/")).items():
             units[label] -= members - 1
     return units
 
@@ -145,6 +153,8 @@ def _works(params: Split, names: list[str], groups: list[list[str]], official: l
 def _balance(counts: list[int]) -> Iterator[Advice]:
     times = max(counts) / min(counts)
     sizes = f"the largest class has {times:,.1f} times the pictures of the smallest"
+    if times < UNEQUAL:
+        sizes = "the classes are about equally large"
     target, weights, reason = "none", "none", sizes
     if times >= TOO_UNEQUAL:
         weights, reason = "balanced", f"{sizes}: weights, since changed copies would add little"
@@ -155,7 +165,7 @@ def _balance(counts: list[int]) -> Iterator[Advice]:
 
 
 def _features(found: Findings) -> Iterator[Advice]:
-    side = f"the shorter side has {found.side:,.0f} pixels in the median"
+    side = f"the shorter side has {found.side:,.0f} pixels (median)"
     if found.side < PHOTOGRAPH:
         values = {"image_size": [48, 48], "layers": ["block3_pool"], "pooling": "flatten"}
     else:

@@ -8,14 +8,15 @@ Reads   FOLDER, params.yaml
 Writes  params.yaml (with --write)
 """
 
-import tempfile
+import shlex
 from pathlib import Path
 from typing import Any
 
 from darkroom.commands.inspect import advice, reading, text
 from darkroom.commands.inspect.findings import look
+from darkroom.core.files import scratch_folder
 from darkroom.core.params import overlay
-from darkroom.core.paths import INCOMING, PARAMS
+from darkroom.core.paths import INCOMING, PARAMS, RAW
 from darkroom.pipeline import params, recipes
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -28,8 +29,8 @@ def main(folder: Path, write: bool) -> None:
     """Print the findings and the recommended changes, and write these if asked to."""
     current = params.load()
     seed = params.check(current).base.seed
-    with tempfile.TemporaryDirectory() as scratch:
-        found = look(*reading.read(folder, Path(scratch)), seed)
+    with scratch_folder(RAW) as scratch:  # on the disk to which the stage unpacks archives
+        found = look(*reading.read(folder, scratch, current.get("download", {})), seed)
     print(text.described(found))
     recommended = advice.advise(found, seed)
     content = current
@@ -45,4 +46,4 @@ def main(folder: Path, write: bool) -> None:
         recipes.write_params(content)
         print(f"{PARAMS} is changed. Next: make run")
     else:
-        print(f"To make these changes: python -m darkroom inspect {folder} --write")
+        print(f"To make these changes: python -m darkroom inspect {shlex.quote(str(folder))} --write")

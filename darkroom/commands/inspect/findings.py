@@ -35,7 +35,7 @@ class Findings(NamedTuple):
 
     settings: dict[str, Any]  # of download, with which it is read
     source: Source
-    classes: list[str]  # also those without a good picture
+    counts: dict[str, Counter[str]]  # pictures of each class in each part, also of classes without a good picture
     selected: Selection
     measures: np.ndarray  # of the pictures that are kept
     near: list[list[int]]  # rows of near-duplicates
@@ -46,14 +46,6 @@ class Findings(NamedTuple):
     def names(self) -> list[str]:
         """The pictures that are kept, such as train/cat/1.jpg."""
         return [item.name for item in self.selected.kept]
-
-    @property
-    def counts(self) -> dict[str, Counter[str]]:
-        """Pictures of each class in each part of the source."""
-        counts = {label: Counter[str]() for label in self.classes}
-        for item in self.selected.kept:
-            counts[item.label][item.part] += 1
-        return counts
 
     @property
     def official(self) -> list[str]:
@@ -85,8 +77,10 @@ def look(settings: dict[str, Any], source: Source, seed: int) -> Findings:
         reasons = (f", such as {name} ({reason})" for name, reason in selected.bad.items())
         raise UserError(f"{params.path} has no good picture{next(reasons, '')}.")
     measures = np.frombuffer(b"".join(item.measures for item in selected.kept), inspection.MEASURES)
-    classes = sorted({item.label for item in checked if item.label})
-    found = Findings(settings, source, classes, selected, measures, [], {}, None)
+    counts = {label: Counter[str]() for label in sorted({item.label for item in checked if item.label})}
+    for item in selected.kept:
+        counts[item.label][item.part] += 1
+    found = Findings(settings, source, counts, selected, measures, [], {}, None)
     issues = {issue: len(rows) for issue, rows in inspection.issues(measures).items() if len(rows)}
     pattern = _pattern_of_groups(found.names) if params.source not in ("csv", "idx") else None
     return found._replace(near=near_duplicates.find(measures, found.similarity), issues=issues, pattern=pattern)

@@ -15,6 +15,7 @@ from darkroom.core.terminal import printable, table
 
 BAR = 30  # characters of the largest class
 LABEL = 40
+LONGEST = 300  # characters of a value
 CLASSES = 30  # that are listed: the largest and the smallest
 PLURALS = {"class": "classes", "copy": "copies"}
 
@@ -40,7 +41,8 @@ def changes(advice: Sequence[Advice], current: dict[str, Any]) -> str:
 
 
 def _notation(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)  # JSON is YAML
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)  # JSON is YAML
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def _classes(found: Findings) -> str:
@@ -77,12 +79,12 @@ def _sentences(found: Findings) -> list[str]:
         conflicts = sum(len({names[row].split("/")[1] for row in group}) > 1 for group in found.near)
         sentences.append(
             f"Near-duplicates: {_some(sum(map(len, found.near)), 'picture')} in {_some(len(found.near), 'group')}, "
-            f"{conflicts:,} of them with two labels; the largest has {len(largest):,}, such as "
+            f"{conflicts:,} of the groups with two labels or more; the largest has {len(largest):,}, such as "
             f"{' and '.join(names[row] for row in largest[:2])}."
         )
     if found.issues:
         issues = ", ".join(f"{count:,} {issue.replace('_', ' ')}" for issue, count in found.issues.items())
-        sentences.append(f"To be looked at: {issues}; reports/issues.csv will list them.")
+        sentences.append(f"Worth a look: {issues}; reports/issues.csv will list them.")
     return sentences
 
 
@@ -99,9 +101,7 @@ def _look(measures: np.ndarray) -> str:
     if len(sizes) == 1:
         return f"{colours}, {sizes[0]['width']} x {sizes[0]['height']} pixels"
     sides = np.minimum(measures["width"], measures["height"])
-    return (
-        f"{colours}, the shorter side {sides.min():,} to {sides.max():,} pixels, in the median {np.median(sides):,.0f}"
-    )
+    return f"{colours}, the shorter side {sides.min():,} to {sides.max():,} pixels (median {np.median(sides):,.0f})"
 
 
 def _some(count: int, noun: str) -> str:

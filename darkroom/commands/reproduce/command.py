@@ -1,9 +1,10 @@
 """Run a commit again in a new clone, and compare every output.
 
-The clone has caches of its own, so that nothing is taken from earlier runs but downloads that lie outside the project,
-of Keras and TensorFlow Datasets. The certificate is a JSON file: the commit, whether all outputs are the same bytes,
-each difference with what may explain it (other pictures, packages, kind of CPU, number of threads), the environment,
-and the time that it took. With the certificate of another machine, the environments of both are compared, too.
+It is run with the pictures that lie here now. The clone has caches of its own, so that nothing is taken from earlier
+runs but downloads that lie outside the project, of Keras and TensorFlow Datasets. The certificate is a JSON file: the
+commit, whether all outputs are the same bytes, each difference with what may explain it (other pictures, packages, kind
+of CPU, number of threads), the environment, and the time that it took. With the certificate of another machine, the
+environments of both are compared, too.
 
 Reads   the commit, data/incoming, data/unlabelled, data/weights, download.path
 Writes  certificate.json (or --certificate FILE)
@@ -58,31 +59,43 @@ def main(revision: str, certificate: Path, against: Path | None, keep: bool) -> 
     other = read_json(against, environment=dict) if against else None
     folder = Path(tempfile.mkdtemp(prefix="darkroom-reproduce-"))
     try:
-        place = clone(commit, folder / "project")
+        place = clone(commit, folder)
         used = run(place)
         content = certify(commit, recorded, place, other) | {"compute": used}
     finally:
-        if not keep:
+        if keep:
+            print(f"The clone is in {folder}.")
+        else:
             shutil.rmtree(folder, ignore_errors=True)
     write_json(certificate, content)
-    print(_text(content, certificate, place if keep else None))
+    print(_text(content, certificate))
     if not content["reproduced"]:
         raise UserError(f"{revision} was not reproduced: see {certificate}.")
 
 
-def clone(commit: str, target: Path) -> Path:
-    """A clone at a commit, with the pictures and weights that git does not have."""
-    subprocess.run(["git", "clone", "-q", "--no-checkout", ".", target], check=True)
-    subprocess.run(["git", "-c", "advice.detachedHead=false", "checkout", "-q", commit], cwd=target, check=True)
+def clone(commit: str, folder: Path) -> Path:
+    """A clone at a commit below a folder, with the pictures and weights that lie here and are not in git.
+
+    Raises:
+        UserError: git fails.
+    """
+    here = params.check(params.load()).download
+    sources = [Path(here.path), Path(here.unlabelled), INCOMING, WEIGHTS]
+    # Deep enough for paths that lead out of the project.
+    depth = max(path.parts.count("..") for path in sources)
+    target = folder.joinpath(*["x"] * depth, "project")
+    for words in (("clone", "-q", "--no-checkout", ".", str(target)), ("-C", str(target), "checkout", "-q", commit)):
+        done = subprocess.run(["git", *words], check=False, capture_output=True, text=True)
+        if done.returncode:
+            raise UserError(f"git {words[0]} fails: {' '.join(done.stderr.split())}")
     download = params.check(params.load(target / PARAMS)).download
-    for folder in dict.fromkeys((Path(download.path), Path(download.unlabelled), INCOMING, WEIGHTS)):
-        if folder.is_absolute():
-            continue
-        for path in files_below(folder) if folder.is_dir() else [folder] if folder.is_file() else []:
-            copy = target / path
-            if not copy.exists():
+    for path in dict.fromkeys((Path(download.path), Path(download.unlabelled), INCOMING, WEIGHTS)):
+        for file in () if path.is_absolute() else files_below(path) if path.is_dir() else filter(Path.is_file, [path]):
+            if not (copy := target / file).exists():
                 copy.parent.mkdir(parents=True, exist_ok=True)
-                link_or_copy(path, copy)
+                link_or_copy(file, copy)
+    # A cache that is shared with other projects would have the outputs.
+    (target / ".dvc/config.local").write_text("[cache]\n    dir = cache\n", encoding="utf-8")
     return target
 
 
@@ -94,7 +107,7 @@ def run(folder: Path) -> dict[str, float]:
     """
     started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     variables = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}  # it has its own
-    done = subprocess.run([sys.executable, "-m", "dvc", "repro"], check=False, cwd=folder, env=variables)
+    done = subprocess.run([sys.executable, "-m", "dvc", "repro", "--force"], check=False, cwd=folder, env=variables)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         raise UserError("the pipeline of this commit fails: see above.")
@@ -138,17 +151,14 @@ def _causes(
         yield from environment.changes(here, other["environment"])
 
 
-def _text(content: dict[str, Any], certificate: Path, place: Path | None) -> str:
+def _text(content: dict[str, Any], certificate: Path) -> str:
     used, differences = content["compute"], content["differences"]
     what = f"{content['outputs']} outputs of {content['commit'][:10]}"
-    took = f"({clock(used['seconds'])}; {used['cpu_seconds']:,.0f} seconds of processors)"
+    took = f"({clock(used['seconds'])}; {used['cpu_seconds']:,.0f} s of CPU time)"
     lines = [f"{len(differences)} of {what} differ {took}:" if differences else f"all {what} are the same bytes {took}"]
     for item in differences:
-        lines += [
-            f"  {item['path']} of stage {item['stage']}",
-            *(f"    {name}" for name in item["files"][: outputs.SHOWN]),
-        ]
+        lines.append(f"  {item['path']} of stage {item['stage']}")
+        lines += [f"    {name}" for name in item["files"][: outputs.SHOWN]]
     if content["causes"]:
-        lines += ["Besides these,", *(f"  {cause}" for cause in content["causes"])]
-    lines += [f"The clone is in {place}."] if place else []
+        lines += ["What else differs from the recorded run:", *(f"  {cause}" for cause in content["causes"])]
     return "\n".join([*lines, f"The certificate is {certificate}."])

@@ -44,9 +44,9 @@ def unpinned(environment: Mapping[str, Any], lock: str) -> Iterator[str]:
 def changes(ours: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
     """A sentence for each difference between two environments."""
     for key in ours:
-        if isinstance(ours[key], dict):
-            for name in sorted(ours[key].keys() | other.get(key, {}).keys()):
-                here, there = (content.get(key, {}).get(name, "none") for content in (ours, other))
+        if isinstance(ours[key], dict) and isinstance(other.get(key), dict):
+            for name in sorted(ours[key].keys() | other[key].keys()):
+                here, there = (content[key].get(name, "none") for content in (ours, other))
                 if here != there:
                     yield f"{key} {name}: {there} there, {here} here"
         elif ours[key] != other.get(key):

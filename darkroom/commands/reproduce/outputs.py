@@ -38,7 +38,7 @@ def differences(recorded: str, repeated: str, side: str, caches: tuple[Path, Pat
 
 def params_differ(recorded: str, repeated: str) -> Iterator[str]:
     """The stages whose params or command differ."""
-    ours, theirs = (parse_yaml(text, "dvc.lock")["stages"] for text in (repeated, recorded))
+    ours, theirs = (parse_yaml(text, "dvc.lock").get("stages", {}) for text in (repeated, recorded))
     yield from (
         name
         for name in theirs
@@ -52,9 +52,13 @@ def count(text: str) -> int:
 
 
 def _entries(text: str, side: str) -> dict[tuple[str, str], str]:
-    """The MD5 of each path on a side, by stage and path, in the order of the stages."""
+    """The MD5 (or other hash) of each path on a side, by stage and path, in the order of the stages."""
     stages: Mapping[str, Any] = parse_yaml(text, "dvc.lock").get("stages", {})
-    return {(name, entry["path"]): entry["md5"] for name, stage in stages.items() for entry in stage.get(side, ())}
+    return {
+        (name, entry["path"]): str(entry.get("md5") or entry)
+        for name, stage in stages.items()
+        for entry in stage.get(side, ())
+    }
 
 
 def _files(recorded: str | None, repeated: str | None, caches: tuple[Path, Path]) -> list[str]:

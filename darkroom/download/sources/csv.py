@@ -65,6 +65,15 @@ def read(params: Params, scratch: Path) -> Source:
     return Source(_pictures(tables, names, shape), description, details)
 
 
+def first_row(file: Path) -> list[str]:
+    """The first row of a CSV file that is not empty, gzipped or not.
+
+    Raises:
+        UserError: it is damaged, or not a CSV file.
+    """
+    return next(filter(None, _rows(_lines(file), file)), [])
+
+
 def _product(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
 

@@ -12,7 +12,11 @@ from darkroom.core import precision
 from darkroom.core.parallel import cores
 
 PINNED = re.compile(r"^([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?==([^\s;\\]+)", re.MULTILINE)
-THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", *precision.LIMITS)
+# By which threads and instruction sets are limited.
+VARIABLES = (
+    *("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
+    *("OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE", *precision.LIMITS),
+)
 
 
 def describe() -> dict[str, Any]:
@@ -25,7 +29,7 @@ def describe() -> dict[str, Any]:
         "cpu": next(iter(info.get("model name", ())), platform.processor()),
         "instruction_sets": hashlib.sha256(flags.encode()).hexdigest()[:16],
         "threads": cores(),
-        "variables": {name: os.environ[name] for name in THREADS if name in os.environ},
+        "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "packages": dict(sorted((_plain(item.name), item.version) for item in metadata.distributions())),
     }
 

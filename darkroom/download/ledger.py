@@ -5,6 +5,8 @@ branches merge by keeping both sides' lines (`.gitattributes` makes git do so), 
 holds for a picture is the latest line: its label, that it is left out, or, after `revert`, whatever the source says.
 """
 
+import errno
+import fcntl
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -45,20 +47,24 @@ def read(path: Path) -> list[Decision]:
         UserError: names the line that is not a decision.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)  # `append` may be in the middle of a line
+            text = file.read().decode("utf-8-sig")
     except FileNotFoundError:
         return []
     except UnicodeDecodeError:
         raise UserError(f"{path} is not text in UTF-8: restore it with `git checkout {path}`.") from None
-    if not text.strip():
+    lines = [line for line in text.splitlines(keepends=True) if line.strip()]
+    if not lines:
         return []
-    for number, line in enumerate(text.splitlines(), start=1):
+    lines = lines[:1] + [line for line in lines[1:] if line.strip() != lines[0].strip()]  # a merge may repeat it
+    for number, line in enumerate(lines, start=1):
         if line.startswith(("<<<<<<<", "=======", ">>>>>>>")):
             raise UserError(
                 f"{path}, line {number}: delete git's mark of a conflict, and keep the lines of both sides."
             )
     try:
-        rows = parse_csv(text.rstrip("\r\n") + "\n", Decision._fields)
+        rows = parse_csv("".join(lines), Decision._fields)
     except ValueError as error:
         raise UserError(f"{path}: {error}. Correct it, or restore it with `git checkout {path}`.") from None
     decisions = set()
@@ -101,21 +107,27 @@ def append(path: Path, decision: Decision) -> None:
 
     Raises:
         UserError: the line would not be a decision.
+        OSError: it could not be written, and the file is as it was.
     """
     if fault := _fault(decision):
         raise UserError(f"{fault}.")
     line = csv_line(replaced(cell, " ") for cell in decision)
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
-    try:
-        size = os.fstat(descriptor).st_size
+    with os.fdopen(descriptor, "r+b", buffering=0) as file:
+        # Also an append of one `write` grows a file page by page, which others see, and two may find it empty.
+        fcntl.flock(file, fcntl.LOCK_EX)
+        size = file.seek(0, os.SEEK_END)
         if not size:
             line = csv_line(Decision._fields) + line
         elif os.pread(descriptor, 1, size - 1) != b"\n":  # an editor left it out
             line = "\n" + line
-        os.write(descriptor, line.encode())
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        try:
+            if file.write(line.encode()) < len(line.encode()):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            os.fsync(descriptor)
+        except OSError:
+            file.truncate(size)
+            raise
 
 
 def now() -> str:

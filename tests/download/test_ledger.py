@@ -1,7 +1,10 @@
 """The ledger of decisions on labels: what its lines mean, and how it survives people, merges and kills."""
 
+import fcntl
 import multiprocessing
 import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darkroom.core.errors import UserError
+from darkroom.core.files import csv_line
 from darkroom.download import ledger
 from darkroom.download.ledger import Decision
 
@@ -106,6 +110,8 @@ def test_what_editors_do_to_a_file_is_accepted(tmp_path):
     assert ledger.read(tmp_path / "d.csv") == [line()]
     ledger.append(tmp_path / "d.csv", line(DOG, minute=1))
     assert ledger.read(tmp_path / "d.csv") == [line(), line(DOG, minute=1)]
+    (tmp_path / "d.csv").write_text((tmp_path / "d.csv").read_text().replace("\n", "\n\n \nmd5,decision,label,author,time,note\n"))
+    assert ledger.read(tmp_path / "d.csv") == [line(), line(DOG, minute=1)]
 
 
 def test_a_line_that_is_no_decision_is_not_added(tmp_path):
@@ -116,16 +122,64 @@ def test_a_line_that_is_no_decision_is_not_added(tmp_path):
     assert ledger.read(tmp_path / "d.csv") == [line(note="two lines", author="Ada")]
 
 
-def add_many(path, author):
+def add_and_read(path, author, barrier):
+    barrier.wait()
     for number in range(200):
         ledger.append(path, line(f"{number:032x}", author=author, minute=number % 60))
+        ledger.read(path)
 
 
-def test_processes_that_add_at_the_same_time_lose_nothing(tmp_path):
+def test_processes_that_add_and_read_at_the_same_time_lose_nothing(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(2)
+    path = tmp_path / "d.csv"
+    processes = [context.Process(target=add_and_read, args=(path, author, barrier)) for author in ("Ada", "Grace")]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert len(ledger.read(path)) == 400
+
+
+def test_a_line_waits_for_another_that_is_half_written(tmp_path):
     path = write(tmp_path / "d.csv", line())
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        pool.starmap(add_many, [(path, "Ada"), (path, "Grace")])
-    assert len(ledger.read(path)) == 401
+    text = csv_line(line(author="Ada", minute=1)).encode()
+    with path.open("ab", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(text[:40])
+        threads = [
+            threading.Thread(target=ledger.append, args=(path, line(author="Grace", minute=2))),
+            threading.Thread(target=ledger.read, args=(path,)),
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(0.2)
+            assert thread.is_alive()
+        file.write(text[40:])
+    for thread in threads:
+        thread.join()
+    assert [each.author for each in ledger.read(path)] == ["Ada", "Ada", "Grace"]
+
+
+def test_a_full_disk_leaves_the_ledger_as_it_was(tmp_path):
+    path = write(tmp_path / "d.csv", line())
+    before = path.read_bytes()
+    code = f"""
+import resource, signal
+from pathlib import Path
+from darkroom.download.ledger import Decision, append
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before) + 20}, {len(before) + 20}))
+try:
+    append(Path({str(path)!r}), Decision(*{tuple(line(minute=1))}))
+except OSError:
+    print("refused")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "refused\n"
+    assert path.read_bytes() == before
 
 
 def test_git_merges_the_lines_of_two_branches(tmp_path):

@@ -54,15 +54,15 @@ def read(path: Path) -> list[Decision]:
         return []
     except UnicodeDecodeError:
         raise UserError(f"{path} is not text in UTF-8: restore it with `git checkout {path}`.") from None
-    lines = [line for line in text.splitlines(keepends=True) if line.strip()]
-    if not lines:
-        return []
-    lines = lines[:1] + [line for line in lines[1:] if line.strip() != lines[0].strip()]  # a merge may repeat it
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(text.splitlines(), start=1):
         if line.startswith(("<<<<<<<", "=======", ">>>>>>>")):
             raise UserError(
                 f"{path}, line {number}: delete git's mark of a conflict, and keep the lines of both sides."
             )
+    lines = [line for line in text.splitlines(keepends=True) if line.strip()]
+    if not lines:
+        return []
+    lines = lines[:1] + [line for line in lines[1:] if line.strip() != lines[0].strip()]  # a merge may repeat it
     try:
         rows = parse_csv("".join(lines), Decision._fields)
     except ValueError as error:

@@ -26,7 +26,6 @@ from darkroom.core.paths import (
     SPLIT,
     SPLIT_REPORT,
 )
-from darkroom.core.terminal import progress
 from darkroom.export import parity
 from darkroom.export.params import Params
 from darkroom.images.folders import PARTS, labelled
@@ -54,10 +53,7 @@ def main(base: Base, params: Params) -> None:
     whole, classes = model.whole(), list(model.spec.classes)
     conversion.require_room(params.formats, whole, f"this model (head {model.spec.head_type})")
     with whole_folder(EXPORTS) as folder:
-        writer = conversion.Conversion(whole, classes)
-        chosen = [name for name in FORMATS if name in params.formats]  # one order, since it can change the bytes
-        names = progress(chosen, len(chosen), "writing", "formats")
-        files = {name: writer.write(FORMATS[name], folder) for name in names}
+        files = conversion.write(params.formats, whole, classes, folder)
         comparisons = parity.compare(files, parity.evaluated(model, rows), rows, model.spec.head_type)
         results = {name: {**comparisons[name].report, "bytes": size(path)} for name, path in files.items()}
         write_json(folder / EXPORTED_CLASSES.name, classes)

@@ -4,6 +4,7 @@ Every format has the same bytes when another process writes it again. SavedModel
 frozen graphs, the backbone's and the head's: TensorFlow operations, with the weights as constants.
 """
 
+import gc
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from darkroom.core.errors import UserError, is_of_the_machine
 from darkroom.core.model_spec import JOINT
 from darkroom.core.paths import EXPORTS
 from darkroom.core.resources import require_space
-from darkroom.core.terminal import silent
+from darkroom.core.terminal import progress, silent
 from darkroom.export import cache
 from darkroom.inference.formats.base import EXACT, FORMATS, HEAD, PIXELS, PROBABILITIES, Format
 from darkroom.inference.frozen_graph import numbered
@@ -48,6 +49,20 @@ def require_room(names: Sequence[str], whole: keras.Model, description: str) -> 
         )
     copies = sum(FORMATS[name].gate == EXACT for name in names)  # others are smaller
     require_space(EXPORTS, copies * size, f"export.formats {', '.join(names)}", "free some, or use a larger disk")
+
+
+def write(formats: Sequence[str], whole: keras.Model, classes: list[str], folder: Path) -> dict[str, Path]:
+    """Write a model in several formats into a folder, and return their paths.
+
+    Raises:
+        UserError: a converter fails, perhaps on a layer that it does not support.
+    """
+    writer = Conversion(whole, classes)
+    chosen = [name for name in FORMATS if name in formats]  # one order, since it can change the bytes
+    files = {name: writer.write(FORMATS[name], folder) for name in progress(chosen, len(chosen), "writing", "formats")}
+    del writer
+    gc.collect()
+    return files
 
 
 class Conversion:
@@ -80,6 +95,7 @@ class Conversion:
         finally:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
+            gc.collect()  # graphs refer to themselves in circles, and hold copies of all weights
         return target
 
     @cached_property

@@ -5,6 +5,7 @@ only a few pictures go through the whole. For the others the head in the file ru
 the file computes; they are cached for files with the same backbone, byte for byte.
 """
 
+import gc
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -97,6 +98,8 @@ def compare(
             float(np.abs(given - expected).max()),
             milliseconds,
         )
+        del model, load_halves
+        gc.collect()  # as in conversion.py
     return result
 
 

@@ -1,7 +1,11 @@
 """What is checked before and around the writing of formats."""
 
+import gc
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from darkroom.core.errors import UserError
@@ -40,3 +44,23 @@ def test_space_for_every_format_is_required_before_the_work(monkeypatch):
         UserError, match=r"formats keras, onnx, litert would take 3.0 MB on the disk that holds exports, but 2.5 MB are"
     ):
         conversion.require_room(["keras", "onnx", "litert"], model, "this model")
+
+
+def test_memory_for_some_copies_of_the_weights_is_enough(tmp_path):
+    """tf2onnx would hold a copy for each of its optimizers, and all graphs would stay until the end."""
+    import keras
+
+    from darkroom.core.model_spec import JOINT
+
+    pixels = keras.Input((None, None, 3), name="pixels")
+    maps = keras.layers.Conv2D(1024, 64, strides=8)(keras.layers.Resizing(64, 64)(pixels))  # 50 MB
+    joint = keras.layers.Identity(name=JOINT)(keras.layers.GlobalAveragePooling2D()(maps))
+    whole = keras.Model(pixels, keras.layers.Dense(2, "softmax")(joint))
+    weights = 4 * whole.count_params()
+    gc.collect()
+    before = psutil.Process().memory_info().rss
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted anew
+    files = conversion.write(["saved_model", "onnx"], whole, ["a", "b"], tmp_path)
+    peak = 1024 * int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
+    assert list(files) == ["saved_model", "onnx"]
+    assert peak - before < 25 * weights

@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from darkroom.core.errors import is_of_the_machine
 from darkroom.core.model_spec import JOINT
@@ -96,9 +97,19 @@ def _converted(graph: Any, argument: str, output: str, catch_errors: bool) -> "o
         os.environ.pop(variable, None)
     else:
         os.environ[variable] = "FALSE"
-    model, _ = tf2onnx.convert.from_graph_def(
-        graph, input_names=[f"{argument}:0"], output_names=[f"{output}:0"], opset=OPSET
-    )
+    node = tf2onnx.graph.Node
+    update = node.update_proto
+
+    def update_others(self: Any, *arguments: Any) -> None:
+        # After each of some twenty optimizers it would copy all weights anew into memory that protobuf frees at the
+        # end only; nothing reads these copies.
+        if not self.is_const():
+            update(self, *arguments)
+
+    with mock.patch.object(node, "update_proto", update_others):
+        model, _ = tf2onnx.convert.from_graph_def(
+            graph, input_names=[f"{argument}:0"], output_names=[f"{output}:0"], opset=OPSET
+        )
     return model
 
 

@@ -11,8 +11,9 @@ export PYTHONDONTWRITEBYTECODE :=
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
-run: .venv/installed  ## set up, run the pipeline, show the results and where they are
+run: .venv/installed  ## set up, forecast what the pipeline takes, run it, show the results and where they are
 	@python -m darkroom check
+	@python -m darkroom forecast
 	dvc repro
 	@python -m darkroom summary
 

@@ -13,6 +13,7 @@ from darkroom.pipeline.script import guarded
 COMMANDS = {
     "inspect": "darkroom.commands.inspect.command",
     "check": "darkroom.commands.check",
+    "forecast": "darkroom.commands.forecast.command",
     "summary": "darkroom.commands.summary",
     "predict": "darkroom.commands.predict.command",
     "page": "darkroom.commands.page.command",

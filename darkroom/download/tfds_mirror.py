@@ -5,10 +5,22 @@ The usual server is tried first; the mirror is used only if it does not answer, 
 
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from darkroom.core.errors import UserError
 
+
+class Set(NamedTuple):
+    """What a set of TensorFlow Datasets holds."""
+
+    classes: int
+    splits: Mapping[str, int]  # pictures
+    size: float  # bytes of a picture, on average
+
+
+SETS = {"fashion_mnist": Set(10, {"train": 60_000, "test": 10_000}, 546)}
 DEBIAN_PACKAGES = {"fashion_mnist": "dataset-fashion-mnist"}
 # Debian's files lack the name and time in the gzip header; with them they are the original bytes, whose SHA-256
 # TensorFlow Datasets verifies. Name to modification time.

@@ -1,6 +1,8 @@
 """Inspecting folders: what is found in them, what is recommended, and that the pipeline then takes them as they are."""
 
+import functools
 import gzip
+import re
 import shutil
 import tarfile
 import zlib
@@ -10,8 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from darkroom.commands.inspect import advice
-from darkroom.commands.inspect.command import main
+from darkroom.commands.inspect import advice, command
 from darkroom.commands.inspect.findings import PATTERNS
 from darkroom.core.errors import UserError
 from darkroom.core.files import read_csv, read_json
@@ -22,6 +23,7 @@ from tests.helpers.source_files import write_csv, write_idx_pair
 from tests.helpers.stages import run_stages
 
 FOLDERS, TINY = {}, (28, 28)
+main = functools.partial(command.main, forecast=False)
 NAMES, INSIDE = reversed(PATTERNS), next(iter(PATTERNS))
 IN_NAMES = next(NAMES)
 
@@ -299,6 +301,14 @@ def test_what_was_found_is_said(project, capsys):
         "python -m darkroom inspect data/incoming --write",
     ):
         assert sentence in text
+
+
+def test_it_ends_with_a_forecast(project, capsys):
+    classes(project / "data/incoming")
+    command.main(Path("data/incoming"), write=True, forecast=True)
+    lines = capsys.readouterr().out.split("A run with these settings, on this machine:\n\n")[1].splitlines()
+    assert [line.split()[0] for line in lines[:9]] == ["stage", *params.STAGES, "in"]
+    assert all(re.fullmatch(r"\w+( all)? +\d\d:\d\d +[\d.]+ [kMG]?B(ytes)? +[\d.]+ \w+", line) for line in lines[1:9])
 
 
 def test_of_many_classes_the_largest_and_the_smallest_are_listed(project, capsys):

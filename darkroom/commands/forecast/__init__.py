@@ -1,0 +1,1 @@
+"""Minutes, memory and disk that a run will take."""

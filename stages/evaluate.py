@@ -2,9 +2,8 @@
 
 Reads   models, data/features, data/split, data/augmented, reports/augment.json, reports/groups.csv,
         reports/history.csv, reports/train.json
-Writes  reports/metrics.json, reports/per_class.csv, reports/predictions.csv, reports/label_issues.csv,
-        reports/label_quality.csv, reports/roc.csv, reports/precision_recall.csv, reports/reliability.csv,
-        reports/plots/*.png, reports/report.html
+Writes  in reports: metrics.json, per_class.csv, predictions.csv, label_issues.csv, label_quality.csv, roc.csv,
+        precision_recall.csv, reliability.csv, plots/*.png, report.html
 Params  base.seed, evaluate
 """
 
@@ -43,8 +42,8 @@ def main(base: Base, params: Params) -> None:
 
     model = Classifier.load(paths.MODELS)
     predictions = {part: predict(model, part) for part in PARTS}
-    embedding = embed(model.spec, lambda: model, base.seed) if params.label_issues else None
-    labels = label_noise.assess(embedding, model.spec.classes, base.seed) if embedding else None
+    embedding = embed(model.spec, lambda: model, base.seed)
+    labels = label_noise.assess(embedding, model.spec.classes, base.seed) if params.label_issues else None
     metrics = evaluate(model, sha256, predictions, embedding, labels, params, base.seed)
     failures.best_effort(lambda: pipeline_log.log_evaluation(time.monotonic() - started))
     print(f"evaluate: accuracy {Estimate.of(metrics, 'accuracy').text()}; {paths.REPORT}")
@@ -73,7 +72,7 @@ def evaluate(
     Returns:
         The content of metrics.json.
     """
-    from darkroom.evaluate import bootstrap, corrections, galleries, next_steps, report, slices, tables
+    from darkroom.evaluate import bootstrap, corrections, galleries, next_steps, picture_map, report, slices, tables
 
     test, spec = predictions["test"], model.spec
     issues = [label for label in labels or () if label.issue]
@@ -88,9 +87,10 @@ def evaluate(
         galleries.draw(test, spec.classes, embedding, issues[: params.label_issues], params.mistakes, folder)
         no_grad_cam = galleries.grad_cam(model, test, params.grad_cam, seed, folder / "grad_cam.png")
     tables.write(results, test, labels or [])
-    settings, weak = reports.training()["params"], slices.find(predictions["val"], "val").worse
-    steps = next_steps.suggest(predictions, spec, settings, labels or (), weak)
+    weak = slices.find(predictions["val"], "val").worse
+    steps = next_steps.suggest(predictions, spec, reports.training()["params"], labels or (), weak)
     options = {"resamples": resamples, "no_grad_cam": no_grad_cam, "steps": steps, "slices": slices.find(test, "test")}
+    options["map"] = embedding and picture_map.draw(embedding, predictions, spec.classes, params.map, seed)
     report.write(paths.REPORT, paths.PLOTS, spec, metrics, results.scores, params.model_dump() | options)
     write_json(paths.METRICS, metrics)  # last: its hash of the model vouches for all other files
     return metrics

@@ -12,3 +12,4 @@ class Params(Section):
     bootstrap: int = Field(1000, ge=100, le=1_000_000)
     grad_cam: int = Field(12, ge=0, le=300)
     label_issues: int = Field(48, ge=0, le=600)
+    map: int = Field(10_000, ge=0, le=50_000)

@@ -32,14 +32,20 @@ def test_the_report_is_one_file(project):
     source = (project / "reports/report.html").read_text()
     page, plots = Page(source), sorted((project / "reports/plots").iterdir())
     pictures = [attributes for tag, attributes in page.tags if tag == "img"]
-    assert len(pictures) == len(plots) >= 10
-    assert all(re.fullmatch("data:image/png;base64,[A-Za-z0-9+/=]{1000,}", picture["src"]) for picture in pictures)
-    assert all(len(picture["alt"]) > 10 for picture in pictures)
+    assert len(pictures) == len(plots) + 1 >= 11  # and the thumbnails of the map
+    assert all(re.fullmatch("data:image/(png|jpeg);base64,[A-Za-z0-9+/=]{1000,}", each["src"]) for each in pictures)
+    assert all(len(picture["alt"]) > 10 for picture in pictures if picture.get("id") != "map-sheet")
     assert all(attributes["href"].startswith("#") for tag, attributes in page.tags if tag == "a")
-    assert not {"script", "link", "iframe", "object", "form"} & {tag for tag, _ in page.tags}
+    assert not {"link", "iframe", "object", "form"} & {tag for tag, _ in page.tags}
+    assert [attributes for tag, attributes in page.tags if tag == "script"] == [
+        {"type": "application/json", "id": "map-data"},
+        {},
+    ]
     assert not re.search(r"url\(|@import", source)
     policy = [attributes["content"] for tag, attributes in page.tags if tag == "meta" and "http-equiv" in attributes]
-    assert policy == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
+    allowed = r"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-[\w+/=]{44}'"
+    assert len(policy) == 1
+    assert re.fullmatch(allowed, policy[0])
     metrics = json.loads((project / "reports/metrics.json").read_text())
     for key in ("accuracy", "top_3_accuracy", "roc_auc_low", "ece_high", "uncalibrated_ece", "log_loss_train"):
         assert f"{metrics[key]:.4f}" in page.text
@@ -65,13 +71,13 @@ def test_every_link_leads_somewhere_and_names_are_text(workspace, pictures):
 @pytest.mark.full
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_browser_shows_it_whole(kind, workspace, pictures, window):
-    evaluated(pictures, *EVALUATIONS[kind])
+    evaluated(pictures, *EVALUATIONS[kind], mapped=True)
     address = paths.REPORT.resolve().as_uri()
     for width in (390, 1280):
         page, problems, asked = window(width)
         page.goto(address, wait_until="networkidle")
         assert (asked, problems) == ([address], [])
-        sizes = page.evaluate("[...document.images].map(image => image.naturalWidth)")
+        sizes = page.evaluate("[...document.querySelectorAll('.wide img')].map(image => image.naturalWidth)")
         assert len(sizes) == len(list(paths.PLOTS.iterdir()))
         assert min(sizes) > 0
         assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -79,5 +85,5 @@ def test_a_browser_shows_it_whole(kind, workspace, pictures, window):
 
 @pytest.mark.full
 def test_it_is_accessible(workspace, pictures, window):
-    evaluated(pictures, *EVALUATIONS["usual"])
+    evaluated(pictures, *EVALUATIONS["usual"], mapped=True)
     assert violations(window, paths.REPORT.resolve().as_uri()) == []

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from darkroom.core import paths
 from darkroom.core.files import link_or_copy, read_csv, write_csv, write_json
 from darkroom.core.model_spec import BackboneSpec
+from darkroom.evaluate.embedding import Embedding
 from darkroom.evaluate.label_noise import LabelQuality
 from darkroom.evaluate.params import Params
 from darkroom.evaluate.predictions import Predictions
@@ -79,6 +80,7 @@ def evaluated(
     given: np.ndarray | float = 1.5,
     temperature: float = 1.5,
     sha256: str = "abc",
+    mapped: bool = False,
     **changes: Any,
 ) -> tuple[Classifier, dict[str, Any], str]:
     """Run the stage in the current folder, except for the prediction.
@@ -90,6 +92,7 @@ def evaluated(
         given: probabilities (pictures, classes), or the strength of random ones.
         temperature: of the calibration.
         sha256: of the model, as metrics.json has it.
+        mapped: whether there are features, and so a map of the pictures.
         changes: params of the stage.
 
     Returns:
@@ -112,8 +115,19 @@ def evaluated(
     parts = {part: predictions(_placed(part, pictures, len(labels)), labels, given, temperature) for part in PARTS}
     params = Params(**(SMALL | changes))
     issues = [LabelQuality(str(path), "train", names[0], names[1], 0.01, 0.9) for path in pictures[:2]]
-    metrics = evaluate.evaluate(model, sha256, parts, None, issues if params.label_issues else None, params, 1)
+    embedding = _embedding(parts) if mapped else None
+    metrics = evaluate.evaluate(model, sha256, parts, embedding, issues if params.label_issues else None, params, 1)
     return model, metrics, paths.REPORT.read_text()
+
+
+def _embedding(parts: dict[str, Predictions]) -> Embedding:
+    """Features that differ between the classes."""
+    pictures = [(part, path) for part, each in parts.items() for path in each.paths]
+    labels = np.concatenate([each.labels for each in parts.values()])
+    generator = np.random.default_rng(0)
+    centres = generator.normal(size=(labels.max() + 1, 8))
+    features = centres[labels] + 0.1 * generator.normal(size=(len(labels), 8))
+    return Embedding(pictures, labels, features.astype(np.float32))
 
 
 def _placed(part: str, pictures: list[Path], count: int) -> list[Path]:

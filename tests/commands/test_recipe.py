@@ -1,6 +1,5 @@
 """The command recipe: what it refuses before anything runs, and real runs of every recipe."""
 
-import csv
 import json
 import os
 import shutil
@@ -13,7 +12,8 @@ import pytest
 
 from darkroom.commands import recipe
 from darkroom.core.errors import UserError
-from darkroom.images.decode import decode
+from darkroom.pipeline import recipes
+from tests.helpers import small_recipes
 from tests.helpers.project import ROOT, clone, commit, identify, repository, run
 
 NAMES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
@@ -127,18 +127,10 @@ def test_after_a_kill_git_is_put_back_on_its_branch(kitchen):
     assert run("git", "branch", "--show-current", cwd=kitchen).stdout.strip() == "main"
 
 
-# What makes each recipe small; only VGG16's weights are within reach everywhere.
-SMALL = {
-    "animals_minivgg": ["augment.target=40", "train.epochs=2"],
-    "animals_vgg16_features": ["extract.image_size=[64, 64]"],
-    "animals_vgg16_finetune": ["extract.image_size=[64, 64]", "train.epochs=2", "train.fine_tune.epochs=1"],
-    "fashion_cnn": ["download.limit_per_class=100", "train.epochs=2"],
-    "flowers_vgg16_features": ["extract.image_size=[64, 64]"],
-    "mnist_best": ["train.epochs=2", "train.scratch.filters=8"],
-    "flowers_mobilenetv2": ["extract.weights=random", "extract.image_size=[64, 64]", "train.epochs=2"],
-    "horses_inceptionv3": ["extract.weights=random", "extract.image_size=[96, 96]", "train.fine_tune.epochs=1"],
-    "mnist_cnn": ["split.fixed=[100, 1]", "train.steps=4", "train.validate_every=2"],
-}
+def test_all_of_them_are_tried():
+    """Where time allows: see the next test."""
+    for name in NAMES:
+        recipes.merged(name, small_recipes.SETTINGS[name])
 
 
 @pytest.mark.full
@@ -147,20 +139,8 @@ SMALL = {
 def test_every_recipe_runs_whole(pictures, tmp_path, name):
     folder = clone(tmp_path / "darkroom")
     identify(folder)
-    incoming = folder / "data/incoming"
-    if name.startswith("mnist"):
-        mixed = sorted(pictures, key=lambda path: path.name)  # the number of its row
-        rows = [[path.parent.name, *decode(path)[..., 0].ravel()] for path in mixed]
-        for file, chosen in (("mnist_train.csv", rows[::2] + rows[1::4]), ("mnist_test.csv", rows[3::4])):
-            with (incoming / file).open("w", newline="") as stream:
-                csv.writer(stream).writerows(chosen)
-    else:
-        labels = ["Bag", "Coat"] if name == "horses_inceptionv3" else ["Bag", "Coat", "Sandal"]
-        for path in pictures:
-            if path.parent.name in labels:
-                (incoming / path.parent.name).mkdir(exist_ok=True)
-                shutil.copy(path, incoming / path.parent.name)
-    run("python", "-m", "darkroom", "recipe", name, *SMALL[name], cwd=folder)
+    small_recipes.fill(folder / "data/incoming", name, pictures)
+    run("python", "-m", "darkroom", "recipe", name, *small_recipes.SETTINGS[name], cwd=folder)
     figures = json.loads((folder / "reports/metrics.json").read_text())
     assert all(np.isfinite(value) for value in figures.values() if isinstance(value, int | float))
     assert 0 < figures["accuracy"] <= 1

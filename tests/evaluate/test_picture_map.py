@@ -88,7 +88,10 @@ def test_the_report_has_what_is_known_of_each_picture(workspace, pictures):
     _, _, few = evaluated(pictures, *EVALUATIONS["usual"], mapped=True, map=70)
     assert content(few)["part"].count(2) == 60
     assert "70\nof 180 pictures are on it" in few
-    for without in (evaluated(pictures, *EVALUATIONS["usual"]), evaluated(pictures, *EVALUATIONS["usual"], mapped=True, map=0)):
+    for without in (
+        evaluated(pictures, *EVALUATIONS["usual"]),
+        evaluated(pictures, *EVALUATIONS["usual"], mapped=True, map=0),
+    ):
         assert "<script" not in without[2]
         assert "script-src" not in without[2]
 

@@ -15,6 +15,7 @@ from darkroom.pipeline.params import Params
 IMPORTS = 0.7  # of a stage without TensorFlow
 TENSORFLOW = 2.5
 PLOTS = {"download": 1.5, "evaluate": 4.0}
+MAP = 2.0  # positions on the map
 EXPORT = 4.0  # writing and loading the formats of a small model
 WEIGHT = 5e-7  # a weight in it
 FILE = 0.0006  # a file that a stage writes and DVC adds to its cache
@@ -84,6 +85,8 @@ def forecast(params: Params, work: Workload, size: float, rates: Rates) -> list[
         "evaluate": (
             loaded
             + PLOTS["evaluate"] / rates.speed
+            + bool(params.evaluate.map) * MAP / rates.speed
+            + min(work.kept, params.evaluate.map) * rates.check / cores()
             + work.kept * rates.predict
             + bool(params.evaluate.label_issues) * (values * VALUE / rates.speed + work.kept * rates.predict)
             + params.evaluate.grad_cam * GRADIENT * forward,

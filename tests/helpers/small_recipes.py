@@ -18,6 +18,9 @@ SETTINGS = {
     ],
     "fashion_cnn": ["download.limit_per_class=100", "train.epochs=2"],
     "flowers_vgg16_features": ["extract.image_size=[64, 64]"],
+    "flowers_vgg16_finetune": [
+        *("augment.target=60", "extract.image_size=[64, 64]", "train.epochs=2", "train.fine_tune.epochs=1")
+    ],
     "mnist_best": ["train.epochs=2", "train.scratch.filters=8"],
     "flowers_mobilenetv2": ["extract.weights=random", "extract.image_size=[64, 64]", "train.epochs=2"],
     "horses_inceptionv3": ["extract.weights=random", "extract.image_size=[96, 96]", "train.fine_tune.epochs=1"],

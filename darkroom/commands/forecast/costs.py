@@ -9,23 +9,24 @@ from typing import NamedTuple
 from darkroom.commands.forecast.rehearsal import Rates
 from darkroom.commands.forecast.workload import Workload
 from darkroom.core.parallel import cores
+from darkroom.evaluate.picture_map import LANDMARKS
 from darkroom.pipeline.params import Params
 
 # Seconds with Python at speed 1.
-IMPORTS = 0.7  # of a stage without TensorFlow
-TENSORFLOW = 2.5
-PLOTS = {"download": 1.5, "evaluate": 4.0}
-MAP = 2.0  # positions on the map
+IMPORTS = 0.4  # of a stage without TensorFlow
+TENSORFLOW = 2.7
+PLOTS = {"download": 1.0, "evaluate": 2.5}
+POSITION = 0.002  # a picture for which t-SNE runs
 EXPORT = 4.0  # writing and loading the formats of a small model
-WEIGHT = 5e-7  # a weight in it
-FILE = 0.0006  # a file that a stage writes and DVC adds to its cache
+WEIGHT = 3e-7  # a weight in it
+FILE = 0.00038  # a file that a stage writes and DVC adds to its cache
 BYTE = 4e-9  # a byte of features, the same
 VALUE = 3.2e-8  # a feature in the search for wrong labels
 GRADIENT = 4  # times a forward pass, of a picture for Grad-CAM
 
 # Bytes.
 BLOCK = 4096  # that a file takes at least
-PYTHON = 150e6  # memory of a stage without TensorFlow
+PYTHON = 200e6  # memory of a stage without TensorFlow
 GROWTH = 1.3  # of the memory in a rehearsal, in a whole stage
 EXPORT_MEMORY = 400e6  # beside TensorFlow, while formats are written, …
 EXPORTED = 130  # … and a weight
@@ -85,7 +86,7 @@ def forecast(params: Params, work: Workload, size: float, rates: Rates) -> list[
         "evaluate": (
             loaded
             + PLOTS["evaluate"] / rates.speed
-            + bool(params.evaluate.map) * MAP / rates.speed
+            + min(work.kept, params.evaluate.map, LANDMARKS) * POSITION / rates.speed
             + min(work.kept, params.evaluate.map) * rates.check / cores()
             + work.kept * rates.predict
             + bool(params.evaluate.label_issues) * (values * VALUE / rates.speed + work.kept * rates.predict)

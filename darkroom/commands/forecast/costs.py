@@ -91,7 +91,9 @@ def forecast(params: Params, work: Workload, size: float, rates: Rates) -> list[
             + work.kept * rates.predict
             + bool(params.evaluate.label_issues) * (values * VALUE / rates.speed + work.kept * rates.predict)
             + params.evaluate.grad_cam * GRADIENT * forward,
-            tensorflow + 12 * min(values, VALUES) + 4 * weights,
+            (tensorflow if params.train.mode == "head" else GROWTH * rates.memory["train"])
+            + 12 * min(values, VALUES)
+            + 4 * weights,
             20e6,
         ),
         "export": (

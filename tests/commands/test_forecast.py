@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import os
+import signal
 from collections import Counter
 
 import numpy as np
@@ -108,6 +110,16 @@ def test_every_mode_is_measured_with_its_own_code(changes, sample, tmp_path, mon
     assert bool(rates.predict) == (settings.train.mode != "head")
     assert bool(rates.change) == bool(work.added)
     assert rates.weights > 10_000
+
+
+def killed(params, work):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_rehearsal_that_is_killed_ends_in_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(rehearsal, "measure", killed)
+    with pytest.raises(UserError, match="was killed, probably for lack of memory"):
+        rehearsal.rehearse(sections(), Workload(1, 1, 0, 0, 0, 1), tmp_path)
 
 
 def test_the_steps_of_all_epochs_are_counted(tmp_path, monkeypatch, tensorflow):

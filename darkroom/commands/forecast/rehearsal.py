@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from darkroom.augment import new_pictures
 from darkroom.commands.forecast.workload import Workload
 from darkroom.core import precision, runtime
+from darkroom.core.errors import UserError
 from darkroom.core.parallel import cores
 from darkroom.core.precision import EXACT
 from darkroom.download.sources.base import SourceFile
@@ -60,11 +62,17 @@ def rehearse(params: Params, work: Workload, folder: Path) -> Rates:
         folder: a project with the pictures `sample/*`; it may be deleted afterwards.
 
     Raises:
-        UserError: as the stages would, such as for a layer that does not exist.
+        UserError: as the stages would, such as for a layer that does not exist; or the process was killed.
     """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, context, os.chdir, (folder,)) as pool:
-        return pool.submit(measure, params, work).result()
+        try:
+            return pool.submit(measure, params, work).result()
+        except BrokenProcessPool:
+            raise UserError(
+                "the process that measures how long this takes was killed, probably for lack of memory, as the run "
+                "would be: close other programs, or choose a smaller image_size, batch_size or network."
+            ) from None
 
 
 def measure(params: Params, work: Workload) -> Rates:

@@ -1,15 +1,19 @@
 """The forecast of a run: numbers of pictures, measurements by the code of the stages, and what they add up to."""
 
+import io
 import itertools
 import json
 import os
 import signal
+import zipfile
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from darkroom.commands.forecast import contents, rehearsal, text, training
 from darkroom.commands.forecast.contents import Sampler
@@ -185,6 +189,20 @@ def test_a_set_of_tensorflow_datasets_is_known_before_it_is_downloaded(tmp_path)
     flowers = contents.of_source(sections(download=settings | {"name": "flowers"}))
     assert sum(flowers.counts.values(), Counter()) == {"train": 40}
     assert flowers.sample[0].content.shape == (200, 200, 3)
+
+
+def test_pictures_in_an_archive_are_at_hand_after_it_was_read(tmp_path, workspace, sample):
+    Path("data/incoming").mkdir(parents=True)
+    with zipfile.ZipFile("data/incoming/pictures.zip", "w") as archive:
+        for label in ("cat", "dog"):
+            for file in sample:
+                stream = io.BytesIO()
+                Image.fromarray(file.content).save(stream, "JPEG")
+                archive.writestr(f"{label}/{file.name}", stream.getvalue())
+    found = contents.of_source(sections(download={"source": "folder", "path": "data/incoming/pictures.zip"}))
+    assert found.counts == {"cat": {"train": 4}, "dog": {"train": 4}}
+    assert contents.write_sample(found.sample, tmp_path / "rehearsal") > 100
+    assert len(list((tmp_path / "rehearsal/sample").iterdir())) == 8
 
 
 def test_what_only_download_can_tell_is_not_forecast(tmp_path):

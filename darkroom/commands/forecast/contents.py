@@ -9,7 +9,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -70,8 +70,14 @@ def of_source(params: Params) -> Contents | None:
             for file in sampler:
                 if not isinstance(file.content, UserError) and (label := _chosen(file.label, settings)):
                     counts.setdefault(label, Counter())[file.part] += 1
-        return Contents(counts, sampler.sample)
+            # What was unpacked from an archive is gone afterwards.
+            sample = [file._replace(content=_read(file.content)) for file in sampler.sample]
+        return Contents(counts, sample)
     return _of_tfds(settings) if settings.source == "tfds" else None
+
+
+def _read(content: Any) -> Any:
+    return content.read_bytes() if isinstance(content, Path) else content
 
 
 def downloaded() -> Contents:

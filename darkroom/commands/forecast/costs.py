@@ -9,7 +9,6 @@ from typing import NamedTuple
 from darkroom.commands.forecast.rehearsal import Rates
 from darkroom.commands.forecast.workload import Workload
 from darkroom.core.parallel import cores
-from darkroom.evaluate.picture_map import LANDMARKS
 from darkroom.pipeline.params import Params
 
 # Seconds with Python at speed 1.
@@ -51,6 +50,8 @@ def forecast(params: Params, work: Workload, size: float, rates: Rates) -> list[
         size: bytes of a picture's file, on average.
         rates: of this machine.
     """
+    from darkroom.evaluate.picture_map import LANDMARKS  # imports matplotlib
+
     tensorflow = GROWTH * rates.memory["tensorflow"]
     start, loaded = IMPORTS / rates.speed, (IMPORTS + TENSORFLOW) / rates.speed
     file, written = FILE / rates.speed, max(size, BLOCK)

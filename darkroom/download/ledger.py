@@ -49,7 +49,7 @@ def read(path: Path) -> list[Decision]:
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH)  # `append` may be in the middle of a line
-            text = file.read().decode("utf-8-sig")
+            text = file.read().decode().replace("\ufeff", "")  # the mark that some editors begin a file with
     except FileNotFoundError:
         return []
     except UnicodeDecodeError:

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import signal
+import sys
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -15,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from darkroom.commands.forecast import contents, rehearsal, text, training
-from darkroom.commands.forecast.contents import Sampler
+from darkroom.commands.forecast import command, contents, rehearsal, text, training
+from darkroom.commands.forecast.contents import Contents, Sampler
 from darkroom.commands.forecast.costs import Stage, forecast
 from darkroom.commands.forecast.rehearsal import Rates
 from darkroom.commands.forecast.workload import Workload, workload
@@ -116,6 +117,44 @@ def test_every_mode_is_measured_with_its_own_code(changes, sample, tmp_path, mon
     assert rates.weights > 10_000
 
 
+def test_bad_files_in_the_sample_are_left_out(sample, tmp_path, monkeypatch, tensorflow):
+    """`download` drops them, so they must not end the run before it."""
+    good = Path("good.jpg")
+    Image.fromarray(sample[0].content).save(tmp_path / good)
+    whole = (tmp_path / good).read_bytes()
+    bad = [SourceFile("train", "cat", name, whole[:size]) for name, size in (("a.jpg", 0), ("b." + "x" * 240, 300))]
+    contents.write_sample([*bad, *sample, *bad], tmp_path)
+    monkeypatch.chdir(tmp_path)
+    work = workload({"cat": Counter(train=20), "dog": Counter(train=20)}, sections())
+    assert rehearsal.measure(sections(train={"head": {"type": "knn"}}), work).exact > 0
+    for path in Path("sample").iterdir():
+        path.write_bytes(whole[:300])
+    with pytest.raises(
+        UserError, match=r"^none of 8 pictures from the source can be used \(.+\): check download.path\.$"
+    ):
+        rehearsal.measure(sections(), work)
+
+
+def test_nothing_is_shown_of_what_is_measured(sample, tmp_path, monkeypatch, tensorflow, capfd):
+    """Also on a terminal, where progress is a bar on stderr."""
+    contents.write_sample(sample, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    settings = sections(train={"head": {"type": "knn"}}, augment={"target": 30})
+    rehearsal.measure(settings, workload({"cat": Counter(train=20), "dog": Counter(train=20)}, settings))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_many_classes_need_no_picture_each(sample, tmp_path, monkeypatch, tensorflow):
+    contents.write_sample(sample, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    settings = sections(
+        train={"mode": "scratch", "batch_size": 8, "scratch": {"image_size": [16, 16]}}, extract={"backbone": None}
+    )
+    rehearsal.measure(settings, Workload(9000, 6000, 1500, 1500, 0, 900))
+    assert len(list(Path("data/split").glob("*/*/*"))) < 60
+
+
 def killed(params, work):
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -189,6 +228,12 @@ def test_a_set_of_tensorflow_datasets_is_known_before_it_is_downloaded(tmp_path)
     flowers = contents.of_source(sections(download=settings | {"name": "flowers"}))
     assert sum(flowers.counts.values(), Counter()) == {"train": 40}
     assert flowers.sample[0].content.shape == (200, 200, 3)
+    for other in ([splits[0] | {"numBytes": "4000000000"}], [], [{"name": "all"}]):
+        (prepared / "dataset_info.json").write_text(json.dumps({"splits": other}))
+        found = contents.of_source(sections(download=settings | {"name": "flowers"}))
+        assert found is None or found.sample[0].content.shape == (1024, 1024, 3)
+    (prepared / "dataset_info.json").write_text("{")
+    assert contents.of_source(sections(download=settings | {"name": "flowers"})) is None
 
 
 def test_pictures_in_an_archive_are_at_hand_after_it_was_read(tmp_path, workspace, sample):
@@ -203,6 +248,16 @@ def test_pictures_in_an_archive_are_at_hand_after_it_was_read(tmp_path, workspac
     assert found.counts == {"cat": {"train": 4}, "dog": {"train": 4}}
     assert contents.write_sample(found.sample, tmp_path / "rehearsal") > 100
     assert len(list((tmp_path / "rehearsal/sample").iterdir())) == 8
+
+
+@pytest.mark.parametrize("labels", [["cat"], []])
+def test_what_download_will_refuse_is_left_to_it(labels, workspace, monkeypatch, capsys, sample):
+    """A single class, or tables that name no picture."""
+    found = Contents({label: Counter(train=9) for label in labels}, sample if labels else [])
+    monkeypatch.setattr(command, "outdated", lambda: list(params.STAGES))
+    monkeypatch.setattr(contents, "of_source", lambda _: found)
+    command.main()
+    assert "minutes" not in capsys.readouterr().out
 
 
 def test_what_only_download_can_tell_is_not_forecast(tmp_path):

@@ -30,6 +30,8 @@ def main() -> None:
     if found is None:
         print(f"No forecast: how many pictures {sections.download.source} has is known after `dvc repro download`.")
         return
+    if len(found.counts) < 2 or not found.sample:
+        return  # `download` or `split` will refuse it
     print("Measuring for some seconds how long this will take …", flush=True)
     print(text.described([stage for stage in of_run(sections, found) if stage.name in stages], sections))
 

@@ -27,6 +27,7 @@ from darkroom.pipeline.params import Params
 
 FILES = 32  # that stand for all
 PIXELS_A_BYTE = 4  # of a compressed picture, roughly
+LARGEST = 1024  # pixels of the side of a picture that stands for those of TensorFlow Datasets
 
 
 class Contents(NamedTuple):
@@ -64,7 +65,12 @@ def of_source(params: Params) -> Contents | None:
     """
     settings = params.download
     if settings.source in ("folder", "table"):
-        with scratch_folder(paths.RAW) as scratch, contextlib.redirect_stdout(io.StringIO()):
+        hidden = io.StringIO()  # `download` shows it
+        with (
+            scratch_folder(paths.RAW) as scratch,
+            contextlib.redirect_stdout(hidden),
+            contextlib.redirect_stderr(hidden),
+        ):
             sampler = Sampler(sources.read(settings, scratch).files)
             counts: dict[str, Counter[str]] = {}
             for file in sampler:
@@ -111,22 +117,27 @@ def _of_tfds(settings: Download) -> Contents | None:
     name, _, version = str(settings.name).partition(":")
     folder = Path(settings.data_dir or "~/tensorflow_datasets").expanduser() / name / (version or "*")
     info = next(folder.parent.glob(f"{folder.name}/dataset_info.json"), None)
-    if info is None:
-        described = tfds_mirror.SETS.get(name)
-    else:
-        labels = info.with_name("label.labels.txt")
-        splits = json.loads(info.read_text(encoding="utf-8"))["splits"]
-        sizes = {split["name"]: sum(map(int, split["shardLengths"])) for split in splits}
-        size = sum(int(split["numBytes"]) for split in splits) / sum(sizes.values())
-        described = tfds_mirror.Set(len(labels.read_text(encoding="utf-8").splitlines()), sizes, size)
+    described = tfds_mirror.SETS.get(name) if info is None else _prepared(info)
     if described is None:
         return None
     parts = {PARTS_BY_WORD[split]: count for split, count in described.splits.items() if split in PARTS_BY_WORD}
     parts = parts if "train" in parts else {"train": sum(described.splits.values())}
     count = Counter({part: round(number / described.classes) for part, number in parts.items()})
     used = len(settings.class_names) or described.classes
-    side = round(math.sqrt(PIXELS_A_BYTE * described.size))
+    side = min(LARGEST, round(math.sqrt(PIXELS_A_BYTE * described.size)))
     return Contents({str(number): count for number in range(used)}, _noise(side))
+
+
+def _prepared(info: Path) -> tfds_mirror.Set | None:
+    """A prepared set by its dataset_info.json; None if that is damaged or tells too little: `download` says why."""
+    try:
+        labels = info.with_name("label.labels.txt").read_text(encoding="utf-8").splitlines()
+        splits = json.loads(info.read_text(encoding="utf-8"))["splits"]
+        sizes = {split["name"]: sum(map(int, split["shardLengths"])) for split in splits}
+        size = sum(int(split["numBytes"]) for split in splits) / sum(sizes.values())
+    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
+        return None
+    return tfds_mirror.Set(len(labels), sizes, size) if labels else None
 
 
 def _noise(side: int) -> list[SourceFile]:
@@ -142,10 +153,9 @@ def write_sample(sample: Sequence[SourceFile], folder: Path) -> float:
     target.mkdir(parents=True)
     sizes = []
     for number, file in enumerate(sample):
-        path = target / f"{number}{Path(file.name).suffix}"
+        path = target / str(number)
         if isinstance(file.content, np.ndarray):
-            path = path.with_suffix(".png")
-            Image.fromarray(file.content).save(path)
+            Image.fromarray(file.content).save(path, "PNG")
         elif isinstance(file.content, Path):
             shutil.copyfile(file.content, path)
         elif isinstance(file.content, bytes):

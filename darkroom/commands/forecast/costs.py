@@ -61,6 +61,7 @@ def forecast(params: Params, work: Workload, size: float, rates: Rates) -> list[
     from_tfds = params.download.source == "tfds"
     weights = 4 * rates.weights
     forward = rates.predict or rates.exact
+    passes = 2 if params.train.mode == "scratch" else 1  # the second one for the embedding
     stages = {
         "download": (
             (loaded if from_tfds else start)
@@ -89,8 +90,8 @@ def forecast(params: Params, work: Workload, size: float, rates: Rates) -> list[
             + PLOTS["evaluate"] / rates.speed
             + min(work.kept, params.evaluate.map, LANDMARKS) * POSITION / rates.speed
             + min(work.kept, params.evaluate.map) * rates.check / cores()
-            + work.kept * rates.predict
-            + bool(params.evaluate.label_issues) * (values * VALUE / rates.speed + work.kept * rates.predict)
+            + passes * work.kept * rates.predict
+            + bool(params.evaluate.label_issues) * values * VALUE / rates.speed
             + params.evaluate.grad_cam * GRADIENT * forward,
             (tensorflow if params.train.mode == "head" else GROWTH * rates.memory["train"])
             + 12 * min(values, VALUES)

@@ -76,10 +76,14 @@ def rehearse(params: Params, work: Workload, folder: Path) -> Rates:
 
 
 def measure(params: Params, work: Workload) -> Rates:
-    """The rates, measured in this process and in its working directory."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        sample = sorted(SAMPLE.iterdir())
-        rates: dict[str, Any] = {"speed": _speed(), "check": _check(sample, params)}
+    """The rates, measured in this process and in its working directory.
+
+    Raises:
+        UserError: no picture of the sample can be used.
+    """
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        seconds, sample = _check(sorted(SAMPLE.iterdir()), params)
+        rates: dict[str, Any] = {"speed": _speed(), "check": seconds}
         runtime.prepare(params.base.seed)
         from darkroom.commands.forecast import training
 
@@ -128,15 +132,20 @@ def _speed() -> float:
     return REFERENCE / min(rounds)
 
 
-def _check(sample: Sequence[Path], params: Params) -> float:
+def _check(sample: Sequence[Path], params: Params) -> tuple[float, list[Path]]:
+    """Seconds for a file, and the files that `download` would keep."""
     bounds = Bounds(params.download.min_side, params.download.max_megapixels * 1e6)
     files = [SourceFile("train", "sample", path.name, path) for path in sample]
     work = list(jobs(files, Path("checked"), bounds, params.base.seed))
     check(work[0])  # imports libraries
     with timed() as seconds:
-        for job in work:
-            check(job)
-    return seconds[0] / len(work)
+        reasons = [check(job).reason for job in work]
+    good = [path for path, reason in zip(sample, reasons, strict=True) if reason is None]
+    if not good:
+        raise UserError(
+            f"none of {len(sample)} pictures from the source can be used ({reasons[0]}): check download.path."
+        )
+    return seconds[0] / len(work), good
 
 
 def _change(sample: Sequence[Path], params: Params) -> dict[str, Any]:

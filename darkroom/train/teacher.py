@@ -5,7 +5,7 @@ The teacher sees each picture once, as it is in the file, and its probabilities 
 what the student sees, not its labels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -62,17 +62,19 @@ def probabilities(model: Classifier, folder: Path, paths: Sequence[Path]) -> np.
     cache = RowCache("teacher", {"model": model_sha256(folder), "code": code_digest("models"), "machine": machine})
     missing = cache.missing(digests)
     if missing:
-        whole = model.whole()
-        call = tf.function(lambda pixels: whole(pixels, training=False))
-        pictures = Pictures([Picture(path_of[digest], "") for digest in missing], model.spec.backbone.size)
-        starts = range(0, len(missing), BATCH)
         batches = progress(
-            (call(pictures.rows(slice(start, start + BATCH))).numpy() for start in starts),
-            len(missing),
-            "teacher",
-            step=BATCH,
+            predictions(model, [path_of[digest] for digest in missing]), len(missing), "teacher", step=BATCH
         )
         for start in range(0, len(missing), CHUNK):
             rows = np.concatenate(list(islice(batches, CHUNK // BATCH)))
             cache.add(missing[start : start + CHUNK], {"probabilities": rows})
     return cache.rows(digests, "probabilities")
+
+
+def predictions(model: Classifier, paths: Sequence[Path]) -> Iterator[np.ndarray]:
+    """The same without a cache, in batches."""
+    whole = model.whole()
+    call = tf.function(lambda pixels: whole(pixels, training=False))
+    pictures = Pictures([Picture(path, "") for path in paths], model.spec.backbone.size)
+    for start in range(0, len(paths), BATCH):
+        yield call(pictures.rows(slice(start, start + BATCH))).numpy()

@@ -4,7 +4,9 @@ import io
 import itertools
 import json
 import os
+import shutil
 import signal
+import struct
 import sys
 import zipfile
 from collections import Counter
@@ -175,6 +177,20 @@ def test_the_steps_of_all_epochs_are_counted(tmp_path, monkeypatch, tensorflow):
     assert measured["training"] == pytest.approx(30 * (13 + training.FORWARD * 24 / 8) / training.STEPS)
 
 
+def test_a_teacher_classifies_every_picture(small_model, sample, tmp_path, workspace):
+    """That of the project, although the rehearsal is elsewhere; its predictions are part of the training."""
+    folder = Path("data/weights/teacher")
+    shutil.copytree(small_model / "models", folder)
+    work = Workload(found=0, train=100_000, val=10, test=10, added=0, classes=2)
+    seconds = {}
+    for teacher in (None, str(folder)):
+        place = tmp_path / str(teacher)
+        contents.write_sample(sample, place)
+        settings = sections(train={"teacher": teacher, "epochs": 1})
+        seconds[teacher] = rehearsal.rehearse(settings, work, place).training
+    assert seconds[str(folder)] > 2 * seconds[None]
+
+
 RATES = Rates(check=0.01, reduced=0.5, exact=1.0, features=100, training=60.0, weights=1000,
               memory={"tensorflow": 10**9, "extract": 2 * 10**9, "train": 10**9})  # fmt: skip
 
@@ -236,7 +252,8 @@ def test_a_set_of_tensorflow_datasets_is_known_before_it_is_downloaded(tmp_path)
     assert contents.of_source(sections(download=settings | {"name": "flowers"})) is None
 
 
-def test_pictures_in_an_archive_are_at_hand_after_it_was_read(tmp_path, workspace, sample):
+@pytest.mark.parametrize("source", ["folder", "archive"])
+def test_pictures_in_an_archive_are_at_hand_after_it_was_read(source, tmp_path, workspace, sample):
     Path("data/incoming").mkdir(parents=True)
     with zipfile.ZipFile("data/incoming/pictures.zip", "w") as archive:
         for label in ("cat", "dog"):
@@ -244,7 +261,7 @@ def test_pictures_in_an_archive_are_at_hand_after_it_was_read(tmp_path, workspac
                 stream = io.BytesIO()
                 Image.fromarray(file.content).save(stream, "JPEG")
                 archive.writestr(f"{label}/{file.name}", stream.getvalue())
-    found = contents.of_source(sections(download={"source": "folder", "path": "data/incoming/pictures.zip"}))
+    found = contents.of_source(sections(download={"source": source, "path": "data/incoming/pictures.zip"}))
     assert found.counts == {"cat": {"train": 4}, "dog": {"train": 4}}
     assert contents.write_sample(found.sample, tmp_path / "rehearsal") > 100
     assert len(list((tmp_path / "rehearsal/sample").iterdir())) == 8
@@ -260,6 +277,25 @@ def test_what_download_will_refuse_is_left_to_it(labels, workspace, monkeypatch,
     assert "minutes" not in capsys.readouterr().out
 
 
-def test_what_only_download_can_tell_is_not_forecast(tmp_path):
-    assert contents.of_source(sections(download={"source": "archive", "path": "data/incoming/x.tar"})) is None
+@pytest.mark.parametrize("source", ["csv", "idx"])
+def test_pictures_in_tables_of_pixels_are_counted(source, tmp_path, workspace):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 8, 6), np.uint8)
+    labels = np.arange(40, dtype=np.uint8) % 3
+    if source == "csv":
+        Path("pixels.csv").write_text(
+            "".join(f"{label},{','.join(map(str, rows.ravel()))}\n" for label, rows in zip(labels, pixels, strict=True))
+        )
+    else:
+        Path("idx").mkdir()
+        Path("idx/train-images-idx3-ubyte").write_bytes(struct.pack(">4i", 0x803, 40, 8, 6) + pixels.tobytes())
+        Path("idx/train-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 0x801, 40) + labels.tobytes())
+    path = "pixels.csv" if source == "csv" else "idx"
+    found = contents.of_source(sections(download={"source": source, "path": path, "csv": {"shape": [8, 6]}}))
+    assert found.counts == {"0": {"train": 14}, "1": {"train": 13}, "2": {"train": 13}}
+    assert contents.write_sample(found.sample, tmp_path / "rehearsal") > 40
+
+
+def test_what_only_download_can_tell_is_not_forecast():
+    address = {"source": "archive", "url": "https://127.0.0.1:1/x.tar"}
+    assert contents.of_source(sections(download=address)) is None
     assert set(tfds_mirror.SETS) == set(tfds_mirror.DEBIAN_PACKAGES)

@@ -28,7 +28,8 @@ def main() -> None:
         return
     found = contents.of_source(sections) if stages[0] == "download" else contents.downloaded()
     if found is None:
-        print(f"No forecast: how many pictures {sections.download.source} has is known after `dvc repro download`.")
+        source = sections.download.url or sections.download.name
+        print(f"No forecast: how many pictures {source} has is known after `dvc repro download`.")
         return
     if len(found.counts) < 2 or not found.sample:
         return  # `download` or `split` will refuse it

@@ -1,4 +1,4 @@
-"""What the source of `download` holds, as far as it can be told without unpacking or downloading it."""
+"""What the source of `download` holds, as far as it can be told without downloading it."""
 
 import contextlib
 import io
@@ -64,22 +64,20 @@ def of_source(params: Params) -> Contents | None:
         UserError: the source cannot be read.
     """
     settings = params.download
-    if settings.source in ("folder", "table"):
-        hidden = io.StringIO()  # `download` shows it
-        with (
-            scratch_folder(paths.RAW) as scratch,
-            contextlib.redirect_stdout(hidden),
-            contextlib.redirect_stderr(hidden),
-        ):
-            sampler = Sampler(sources.read(settings, scratch).files)
-            counts: dict[str, Counter[str]] = {}
-            for file in sampler:
-                if not isinstance(file.content, UserError) and (label := _chosen(file.label, settings)):
-                    counts.setdefault(label, Counter())[file.part] += 1
-            # What was unpacked from an archive is gone afterwards.
-            sample = [file._replace(content=_read(file.content)) for file in sampler.sample]
-        return Contents(counts, sample)
-    return _of_tfds(settings) if settings.source == "tfds" else None
+    if settings.source == "tfds":
+        return _of_tfds(settings)
+    if settings.url:
+        return None  # a download of minutes should not hide behind a forecast
+    hidden = io.StringIO()  # `download` shows it
+    with scratch_folder(paths.RAW) as scratch, contextlib.redirect_stdout(hidden), contextlib.redirect_stderr(hidden):
+        sampler = Sampler(sources.read(settings, scratch).files)
+        counts: dict[str, Counter[str]] = {}
+        for file in sampler:
+            if not isinstance(file.content, UserError) and (label := _chosen(file.label, settings)):
+                counts.setdefault(label, Counter())[file.part] += 1
+        # What was unpacked from an archive is gone afterwards.
+        sample = [file._replace(content=_read(file.content)) for file in sampler.sample]
+    return Contents(counts, sample)
 
 
 def _read(content: Any) -> Any:

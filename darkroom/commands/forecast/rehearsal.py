@@ -59,11 +59,15 @@ def rehearse(params: Params, work: Workload, folder: Path) -> Rates:
     Args:
         params: all sections.
         work: numbers of pictures.
-        folder: a project with the pictures `sample/*`; it may be deleted afterwards.
+        folder: a project with the pictures `sample/*`, which gets a link to the teacher; it may be deleted afterwards.
 
     Raises:
         UserError: as the stages would, such as for a layer that does not exist; or the process was killed.
     """
+    if params.train.teacher:
+        link = folder / params.train.teacher
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(Path(params.train.teacher).absolute())
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, context, os.chdir, (folder,)) as pool:
         try:

@@ -19,11 +19,13 @@ from darkroom.core.weights_file import save_weights
 from darkroom.extract import forward
 from darkroom.extract.params import Params as Extract
 from darkroom.images.folders import PARTS, Picture, listed
+from darkroom.models.classifier import Classifier
 from darkroom.models.inputs import Held, Pictures
 from darkroom.pipeline.params import Params
-from darkroom.train import features, fine_tuning, scratch
+from darkroom.train import features, fine_tuning, scratch, teacher
 from darkroom.train.loop import Session
 from darkroom.train.params import Params as Train
+from darkroom.train.teacher import BATCH
 
 EPOCHS = 2  # of a rehearsal; in the first one, TensorFlow traces
 STEPS, MORE_STEPS = 8, 128  # of such an epoch; more if they are short
@@ -71,6 +73,8 @@ def measure(sample: Sequence[Path], rows: np.ndarray | None, params: Params, wor
     for (epochs, batch), step in zip(phases, seconds, strict=True):
         steps = settings.validate_every or math.ceil(work.trained / batch)
         total += epochs * step * (steps + FORWARD * work.val / batch)
+    if settings.teacher:
+        total += work.trained * _teacher_seconds(Path(settings.teacher), sample)
     if settings.mode == "head":
         return {"training": total, "head": result.count_params()}
     model = result.model
@@ -100,6 +104,15 @@ def _step_seconds(fit: Fit, settings: Train, phases: int) -> tuple[list[float], 
         if max(last) > SHORT:
             break
     return [seconds / steps for seconds in last], result
+
+
+def _teacher_seconds(folder: Path, sample: Sequence[Path]) -> float:
+    """Seconds in which a teacher classifies a picture."""
+    batches = teacher.predictions(Classifier.load(folder), [sample[row % len(sample)] for row in range(2 * BATCH)])
+    next(batches)  # TensorFlow traces
+    with timed() as seconds:
+        next(batches)
+    return seconds[0] / BATCH
 
 
 def _classical(settings: Train, rows: np.ndarray, labels: list[str], count: int) -> float:

@@ -1,45 +1,51 @@
-"""Take the documentation's pictures of the report and of the review page in a browser, from a real run.
+"""Take the documentation's pictures in a browser, from real runs.
 
-    python docs/site/screenshots.py PROJECT
+    python -m docs.site.screenshots results PROJECT   # the report and the review page
+    python -m docs.site.screenshots runs PROJECT      # MLflow
 
-PROJECT is a clone in which `make recipe NAME=flowers_vgg16_features` has run; Debian's package chromium must be there.
+PROJECT is a clone: for `results`, one in which `make recipe NAME=flowers_vgg16_features` has run; for `runs`, one in
+which `make run` has, and which gets some more experiments. Debian's package chromium must be there.
 """
 
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
+
+from tests.helpers.servers import answers, free_port, page_of_mlflow, wait
 
 DOCS = Path(__file__).resolve().parents[1]
 WIDTH, HEIGHT = 1280, 900
 QUALITY = 80  # of JPEG
-SECONDS = 60  # until a server answers
+PATIENCE = 60_000  # milliseconds for MLflow's page, which is large
+# What is compared in the pictures of MLflow, besides the default run.
+EXPERIMENTS: dict[str, tuple[str, ...]] = {
+    "dropout_03": ("train.head.dropout=0.3",),
+    "no_hidden_layer": ("train.head.hidden=[]",),
+    "high_rate": ("train.learning_rate=0.001",),
+} | {
+    f"fold_{number}": ("split.method=kfold", "split.folds=3", f"split.fold={number}", "train.epochs=10")
+    for number in (1, 2, 3)
+}
 
 
 @contextmanager
-def served(project: Path) -> Iterator[str]:
+def page_of_review(project: Path) -> Iterator[str]:
     """The address of the review page, as long as the block lasts."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "darkroom", "review", "--port", str(port), "--author", "Ada"]
-    with subprocess.Popen(command, cwd=project) as process:
+    port, log = free_port(), project / "review.log"
+    command = [sys.executable, "-m", "darkroom", "review", "--port", port, "--author", "Ada"]
+    with log.open("w") as stream, subprocess.Popen(command, cwd=project, stdout=stream, stderr=stream) as process:
         try:
-            for _ in range(SECONDS):
-                with socket.socket() as client:
-                    if client.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                time.sleep(1)
+            wait(process, log, lambda: answers(port, "/"))
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
+    log.unlink()
 
 
 def save(page: Any, name: str) -> None:
@@ -47,33 +53,50 @@ def save(page: Any, name: str) -> None:
     page.screenshot(path=DOCS / name, type="jpeg", quality=QUALITY)
 
 
-def report(page: Any, project: Path) -> None:
-    """The beginning of the report, and its map with a mistake selected."""
+def results(page: Any, project: Path) -> None:
+    """The beginning of the report, its map with a mistake selected, and the first picture of the review page."""
     page.goto((project / "reports/report.html").resolve().as_uri())
     save(page, "report.jpg")
     page.add_style_tag(content="html { scroll-behavior: auto }")
     page.evaluate("document.getElementById('map').scrollIntoView()")
     page.evaluate("select(data.label.findIndex((_, row) => isWrong(row)), false)")
     save(page, "report_map.jpg")
+    with page_of_review(project) as address:
+        page.goto(address, wait_until="networkidle")
+        save(page, "review_page.jpg")
 
 
-def review(page: Any, address: str) -> None:
-    """The first picture that the review page shows."""
-    page.goto(address, wait_until="networkidle")
-    save(page, "review_page.jpg")
+def runs(page: Any, project: Path) -> None:
+    """MLflow's table of runs with folds below their mean, the curves of some runs, and parallel coordinates."""
+    for name, settings in EXPERIMENTS.items():
+        changes = [word for setting in settings for word in ("-S", setting)]
+        subprocess.run(["dvc", "exp", "run", "-q", "--force", "-n", name, *changes], cwd=project, check=True)
+    summary = [sys.executable, "-m", "darkroom", "summary"]
+    shown = subprocess.run(summary, cwd=project, check=True, capture_output=True, text=True).stdout
+    view = shown.strip().rpartition("#")[2]
+    expect.set_options(timeout=PATIENCE)
+    page.set_default_timeout(PATIENCE)
+    with page_of_mlflow(project) as address:
+        page.goto(f"{address}/#{view}")
+        page.locator(".ag-row button[data-component-id*=runnamecellrenderer]").first.click()
+        expect(page.get_by_text("fold_3", exact=True)).to_be_visible()
+        save(page, "mlflow_table.jpg")
+        page.goto("about:blank")
+        page.goto(f"{address}/#{view}&compareRunsMode=CHART")
+        expect(page.locator(".js-plotly-plot .scatterlayer .trace path.js-line").first).to_be_attached()
+        save(page, "mlflow_curves.jpg")
 
 
 def main() -> None:
-    """Take all of them."""
-    if len(sys.argv) != 2:
+    """Take those that are asked for."""
+    pictures = {"results": results, "runs": runs}
+    if len(sys.argv) != 3 or sys.argv[1] not in pictures:
         sys.exit(__doc__)
-    project = Path(sys.argv[1])
-    with sync_playwright() as playwright, served(project) as address:
+    with sync_playwright() as playwright:
         program = shutil.which("chromium") or shutil.which("google-chrome")
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
-        report(page, project)
-        review(page, address)
+        pictures[sys.argv[1]](page, Path(sys.argv[2]))
         browser.close()
 
 

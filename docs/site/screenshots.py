@@ -3,8 +3,8 @@
     python -m docs.site.screenshots results PROJECT   # the report and the review page
     python -m docs.site.screenshots runs PROJECT      # MLflow
 
-PROJECT is a clone: for `results`, one in which `make recipe NAME=flowers_vgg16_features` has run; for `runs`, one in
-which `make run` has, and which gets some more experiments. Debian's package chromium must be there.
+PROJECT is a clone in which a recipe has run: `flowers_vgg16_features` for `results`, `animals_vgg16_features` for
+`runs`, which runs more experiments there. Debian's package chromium must be installed.
 """
 
 import shutil
@@ -20,18 +20,17 @@ from playwright.sync_api import expect, sync_playwright
 from tests.helpers.servers import answers, free_port, page_of_mlflow, wait
 
 DOCS = Path(__file__).resolve().parents[1]
-WIDTH, HEIGHT = 1280, 900
+SIZE: Any = {"width": 1280, "height": 900}
+LARGE: Any = {"width": 1440, "height": 840}
+WIDE: Any = {"width": 1700, "height": 640}
 QUALITY = 80  # of JPEG
 PATIENCE = 60_000  # milliseconds for MLflow's page, which is large
-# What is compared in the pictures of MLflow, besides the default run.
+# What is compared in the pictures of MLflow, besides the recipe.
 EXPERIMENTS: dict[str, tuple[str, ...]] = {
-    "dropout_03": ("train.head.dropout=0.3",),
-    "no_hidden_layer": ("train.head.hidden=[]",),
-    "high_rate": ("train.learning_rate=0.001",),
-} | {
-    f"fold_{number}": ("split.method=kfold", "split.folds=3", f"split.fold={number}", "train.epochs=10")
-    for number in (1, 2, 3)
-}
+    "dense": ("train.head.type=dense",),
+    "dropout_02": ("train.head.type=dense", "train.head.dropout=0.2"),
+    "high_rate": ("train.head.type=dense", "train.learning_rate=0.001"),
+} | {f"fold_{number}": ("split.method=kfold", "split.folds=3", f"split.fold={number}") for number in (1, 2, 3)}
 
 
 @contextmanager
@@ -68,23 +67,38 @@ def results(page: Any, project: Path) -> None:
 
 def runs(page: Any, project: Path) -> None:
     """MLflow's table of runs with folds below their mean, the curves of some runs, and parallel coordinates."""
+    params = project / "params.yaml"
+    recipe = params.read_bytes()
     for name, settings in EXPERIMENTS.items():
         changes = [word for setting in settings for word in ("-S", setting)]
-        subprocess.run(["dvc", "exp", "run", "-q", "--force", "-n", name, *changes], cwd=project, check=True)
+        subprocess.run(["dvc", "exp", "run", "-n", name, *changes], cwd=project, check=True)
+        params.write_bytes(recipe)
     summary = [sys.executable, "-m", "darkroom", "summary"]
     shown = subprocess.run(summary, cwd=project, check=True, capture_output=True, text=True).stdout
     view = shown.strip().rpartition("#")[2]
     expect.set_options(timeout=PATIENCE)
     page.set_default_timeout(PATIENCE)
     with page_of_mlflow(project) as address:
+        page.set_viewport_size(WIDE)
         page.goto(f"{address}/#{view}")
+        page.locator("[data-component-id='mlflow.assistant.chat_panel.close']").click()
         page.locator(".ag-row button[data-component-id*=runnamecellrenderer]").first.click()
         expect(page.get_by_text("fold_3", exact=True)).to_be_visible()
         save(page, "mlflow_table.jpg")
+        page.set_viewport_size(LARGE)
         page.goto("about:blank")
         page.goto(f"{address}/#{view}&compareRunsMode=CHART")
         expect(page.locator(".js-plotly-plot .scatterlayer .trace path.js-line").first).to_be_attached()
         save(page, "mlflow_curves.jpg")
+        settings = page.get_by_text("Parallel Coordinates", exact=True)
+        page.get_by_text("val_loss", exact=True).hover()
+        while not settings.count():  # it is added to the page when it comes into view
+            page.mouse.wheel(0, 200)
+            page.wait_for_timeout(500)
+        card = settings.locator("xpath=ancestor::*[.//*[@data-component-id='fullscreen_button_chartcard']][1]")
+        card.locator("[data-component-id=fullscreen_button_chartcard]").click()
+        expect(page.locator("[role=dialog]").get_by_text("train.head.type")).to_be_visible()
+        save(page, "mlflow_parallel.jpg")
 
 
 def main() -> None:
@@ -95,7 +109,7 @@ def main() -> None:
     with sync_playwright() as playwright:
         program = shutil.which("chromium") or shutil.which("google-chrome")
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
+        page = browser.new_page(viewport=SIZE, color_scheme="light")
         pictures[sys.argv[1]](page, Path(sys.argv[2]))
         browser.close()
 

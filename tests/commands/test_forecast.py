@@ -115,6 +115,7 @@ def test_every_mode_is_measured_with_its_own_code(changes, sample, tmp_path, mon
     assert min(rates.speed, rates.check, rates.training, *rates.memory.values()) > 0
     assert bool(rates.exact) == (settings.extract.backbone is not None)
     assert bool(rates.predict) == (settings.train.mode != "head")
+    assert rates.from_pixels == (settings.train.mode == "scratch")
     assert bool(rates.change) == bool(work.added)
     assert rates.weights > 10_000
 
@@ -207,6 +208,20 @@ def test_a_picture_more_costs_what_was_measured():
     assert all(stage.seconds > 0 and stage.memory > 0 and stage.disk >= 0 for stage in before.values())
     slow = {stage.name: stage for stage in forecast(sections(), work, 50_000, RATES._replace(speed=0.5))}
     assert slow["split"].seconds == pytest.approx(2 * before["split"].seconds)
+
+
+def test_an_export_computes_the_whole_model():
+    """Also that of a fine-tuned one, which is trained and evaluated from the features of a frozen layer."""
+    work = Workload(found=100, train=60, val=20, test=20, added=0, classes=2)
+    settings = sections(export={"formats": ["onnx"], "check_pictures": 100})
+
+    def export(**rates):
+        return forecast(settings, work, 50_000, RATES._replace(**rates))[-1].seconds
+
+    alone = export(exact=0.0)
+    assert export() - alone == pytest.approx(2 * 100 * 1.0)
+    assert export(predict=0.5) - alone == pytest.approx(2 * 100 * (1.0 + 0.5))
+    assert export(predict=0.5, from_pixels=True) - alone == pytest.approx(2 * 100 * 0.5)
 
 
 def test_too_little_memory_or_disk_is_named(monkeypatch):

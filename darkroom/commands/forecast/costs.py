@@ -60,7 +60,7 @@ def forecast(params: Params, work: Workload, size: float, rates: Rates) -> list[
     values = (work.kept + work.added) * rates.features
     from_tfds = params.download.source == "tfds"
     weights = 4 * rates.weights
-    forward = rates.predict or rates.exact
+    forward = rates.predict + (0 if rates.from_pixels else rates.exact)
     passes = 2 if params.train.mode == "scratch" else 1  # the second one for the embedding
     stages = {
         "download": (

@@ -47,7 +47,8 @@ class Rates(NamedTuple):
     features: int = 0  # of a picture
     feature_size: int = 4  # bytes of one in train
     training: float = 0.0  # seconds of all epochs
-    predict: float = 0.0  # seconds in which the trained model classifies a picture from what it takes as its input
+    predict: float = 0.0  # seconds in which the trained model classifies a picture from what it takes as its input, …
+    from_pixels: bool = False  # … which is the picture, or else its features
     weights: int = 0  # number of those in models, where the backbone is whole, …
     exported: int = 0  # … and in exports, where it ends at the layers of the features
     memory: Mapping[str, int] = MappingProxyType({})  # bytes that a process takes at most: tensorflow, extract, train

@@ -82,7 +82,9 @@ def measure(sample: Sequence[Path], rows: np.ndarray | None, params: Params, wor
     for _ in range(2):  # the first time, TensorFlow traces
         with timed() as predicted:
             model.logits(val)
-    return {"training": total, "predict": predicted[0] / len(val), "head": model.head.count_params()}
+    from_pixels = isinstance(val, Pictures)
+    rates = {"training": total, "predict": predicted[0] / len(val), "from_pixels": from_pixels}
+    return rates | {"head": model.head.count_params()}
 
 
 def _fit_head(held: Held, labels: list[str], settings: Train, session: Session) -> Any:

@@ -50,7 +50,7 @@ class Rates(NamedTuple):
     predict: float = 0.0  # seconds in which the trained model classifies a picture from what it takes as its input, …
     from_pixels: bool = False  # … which is the picture, or else its features
     weights: int = 0  # number of those in models, where the backbone is whole, …
-    exported: int = 0  # … and in exports, where it ends at the layers of the features
+    exported: int = 0  # … and in exports, where it ends at the layers of the features, if it was not fine-tuned
     memory: Mapping[str, int] = MappingProxyType({})  # bytes that a process takes at most: tensorflow, extract, train
 
 
@@ -101,8 +101,9 @@ def measure(params: Params, work: Workload) -> Rates:
             rates |= extracted
             memory["extract"] = _peak()
         trained = training.measure(sample, rows, params, work)
-        for name in ("weights", "exported"):
-            trained[name] = rates.get(name, 0) + trained.pop("head", 0)
+        head, whole = trained.pop("head", 0), params.train.mode == "fine_tune"
+        trained["weights"] = head + rates.get("weights", 0)
+        trained["exported"] = head + rates.get("weights" if whole else "exported", 0)
         rates |= trained
         memory["train"] = _peak()
         return Rates(**rates, memory=memory)

@@ -117,6 +117,7 @@ def test_every_mode_is_measured_with_its_own_code(changes, sample, tmp_path, mon
     assert bool(rates.predict) == (settings.train.mode != "head")
     assert rates.from_pixels == (settings.train.mode == "scratch")
     assert bool(rates.change) == bool(work.added)
+    assert (rates.checkpoints > 4 * 1000) == settings.train.by_descent
     frozen = settings.train.mode == "head"
     assert rates.weights > rates.exported > 10_000 if frozen else rates.weights == rates.exported > 10_000
 

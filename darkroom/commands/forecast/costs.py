@@ -84,7 +84,7 @@ def forecast(params: Params, work: Workload, size: float, rates: Rates) -> list[
         )
         if params.extract.backbone
         else (start, PYTHON, 0.0),
-        "train": (loaded + rates.training, GROWTH * rates.memory["train"], 2 * weights),
+        "train": (loaded + rates.training, GROWTH * rates.memory["train"], 2 * weights + rates.checkpoints),
         "evaluate": (
             loaded
             + PLOTS["evaluate"] / rates.speed

@@ -47,6 +47,7 @@ class Rates(NamedTuple):
     features: int = 0  # of a picture
     feature_size: int = 4  # bytes of one in train
     training: float = 0.0  # seconds of all epochs
+    checkpoints: int = 0  # bytes that a training leaves in .cache
     predict: float = 0.0  # seconds in which the trained model classifies a picture from what it takes as its input, …
     from_pixels: bool = False  # … which is the picture, or else its features
     weights: int = 0  # number of those in models, where the backbone is whole, …

@@ -68,22 +68,22 @@ def measure(sample: Sequence[Path], rows: np.ndarray | None, params: Params, wor
     phases = [(settings.most_epochs(), settings.batch_size)]
     if settings.mode == "fine_tune":
         phases = [*phases[: own.warm_up], (own.epochs, own.batch_size)]
-    seconds, result = _step_seconds(fit, short, len(phases))
+    seconds, result, state = _step_seconds(fit, short, len(phases))
     total = 0.0
     for (epochs, batch), step in zip(phases, seconds, strict=True):
         steps = settings.validate_every or math.ceil(work.trained / batch)
         total += epochs * step * (steps + FORWARD * work.val / batch)
     if settings.teacher:
         total += work.trained * _teacher_seconds(Path(settings.teacher), sample)
+    rates = {"training": total, "checkpoints": sum(path.stat().st_size for path in state.rglob("*"))}
     if settings.mode == "head":
-        return {"training": total, "head": result.count_params()}
+        return rates | {"head": result.count_params()}
     model = result.model
     val = model.inputs("val")
     for _ in range(2):  # the first time, TensorFlow traces
         with timed() as predicted:
             model.logits(val)
-    from_pixels = isinstance(val, Pictures)
-    rates = {"training": total, "predict": predicted[0] / len(val), "from_pixels": from_pixels}
+    rates |= {"predict": predicted[0] / len(val), "from_pixels": isinstance(val, Pictures)}
     return rates | {"head": model.head.count_params()}
 
 
@@ -95,17 +95,18 @@ def _fine_tune(backbone: BackboneSpec, settings: Train, session: Session) -> Any
     return fine_tuning.fit(settings, backbone, session, paths.MODELS)
 
 
-def _step_seconds(fit: Fit, settings: Train, phases: int) -> tuple[list[float], Any]:
-    """Seconds of a step in each phase, and the result of the training."""
+def _step_seconds(fit: Fit, settings: Train, phases: int) -> tuple[list[float], Any, Path]:
+    """Seconds of a step in each phase, the result of the training, and the folder of what it keeps to go on."""
     for steps in (STEPS, MORE_STEPS):
         times: list[float] = []
-        session = Session(0, Path(f"state/{steps}"), lambda *_: times.append(time.perf_counter()))  # noqa: B023
+        state = Path(f"state/{steps}")
+        session = Session(0, state, lambda *_: times.append(time.perf_counter()))  # noqa: B023
         result = fit(settings.model_copy(update={"validate_every": steps}), session)
         ends = times[EPOCHS - 1 :: EPOCHS][:phases]
         last = [end - times[place * EPOCHS + EPOCHS - 2] for place, end in enumerate(ends)]
         if max(last) > SHORT:
             break
-    return [seconds / steps for seconds in last], result
+    return [seconds / steps for seconds in last], result, state
 
 
 def _teacher_seconds(folder: Path, sample: Sequence[Path]) -> float:

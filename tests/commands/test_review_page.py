@@ -10,7 +10,7 @@ from darkroom.core.paths import DECISIONS
 from darkroom.download import ledger
 from tests.helpers.accessibility import violations
 from tests.helpers.pictures import CLASSES
-from tests.helpers.review import md5, served
+from tests.helpers.review import md5, report, served
 
 
 @pytest.mark.full
@@ -162,6 +162,18 @@ def test_the_page_helps_a_person(tuning, names, window):
             holding = ledger.holding(ledger.read(tuning / DECISIONS))
             assert [holding[each].label for each in shown if each in holding] == labels
         assert problems == []
+
+
+@pytest.mark.full
+def test_the_page_begins_where_something_is_undecided(tuning, window):
+    from playwright.sync_api import expect
+
+    report(tuning)  # no suspicious label
+    with served(tuning) as (_, address):
+        tab, _, _ = window(1200)
+        tab.goto(address)
+        expect(tab.locator("#queues [aria-pressed=true]")).to_have_text("Unlikely labels")
+        expect(tab.locator("#path")).to_contain_text("1. data/split/")
 
 
 @pytest.mark.full

@@ -25,6 +25,7 @@ LARGE: Any = {"width": 1440, "height": 840}
 WIDE: Any = {"width": 1700, "height": 640}
 QUALITY = 80  # of JPEG
 PATIENCE = 60_000  # milliseconds for MLflow's page, which is large
+SCROLLS = 60  # to its last chart, at most
 # What is compared in the pictures of MLflow, besides the recipe.
 EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "dense": ("train.head.type=dense",),
@@ -92,7 +93,9 @@ def runs(page: Any, project: Path) -> None:
         save(page, "mlflow_curves.jpg")
         settings = page.get_by_text("Parallel Coordinates", exact=True)
         page.get_by_text("val_loss", exact=True).hover()
-        while not settings.count():  # it is added to the page when it comes into view
+        for _ in range(SCROLLS):
+            if settings.count():  # it is added to the page when it comes into view
+                break
             page.mouse.wheel(0, 200)
             page.wait_for_timeout(500)
         card = settings.locator("xpath=ancestor::*[.//*[@data-component-id='fullscreen_button_chartcard']][1]")

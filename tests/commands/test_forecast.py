@@ -312,7 +312,13 @@ def test_pictures_in_tables_of_pixels_are_counted(source, tmp_path, workspace):
     assert contents.write_sample(found.sample, tmp_path / "rehearsal") > 40
 
 
-def test_what_only_download_can_tell_is_not_forecast():
-    address = {"source": "archive", "url": "https://127.0.0.1:1/x.tar"}
-    assert contents.of_source(sections(download=address)) is None
+def test_what_only_download_can_tell_is_not_forecast(monkeypatch, capsys):
+    settings = sections(download={"source": "archive", "url": "https://127.0.0.1:1/x.tar"})
+    assert contents.of_source(settings) is None
+    monkeypatch.setattr(command, "outdated", lambda: list(params.STAGES))
+    monkeypatch.setattr(params, "current", lambda: settings)
+    command.main()
+    assert capsys.readouterr().out.startswith(
+        "No forecast: how many pictures https://127.0.0.1:1/x.tar has is known after"
+    )
     assert set(tfds_mirror.SETS) == set(tfds_mirror.DEBIAN_PACKAGES)

@@ -7,13 +7,13 @@ import json
 import os
 import re
 import shutil
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from darkroom.core import outputs
 from darkroom.core.folders import check_removable
+from darkroom.core.partial_files import naming, partial_file, remove
 
 
 @contextlib.contextmanager
@@ -37,17 +37,6 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def naming(target: Path) -> Iterator[None]:
-    """Give an error within the block the name of what is written, for the sentence on it: many libraries do not."""
-    try:
-        yield
-    except Exception as error:
-        if getattr(error, "filename", None) is None:
-            error.filename = str(target)  # type: ignore[attr-defined]
-        raise
-
-
-@contextlib.contextmanager
 def scratch_folder(near: Path) -> Iterator[Path]:
     """Yield an empty temporary folder beside `near`; whatever a killed process left there is deleted first."""
     folder = near.parent / f".{near.name}.scratch.partial"
@@ -65,56 +54,6 @@ def whole_file(target: Path) -> Iterator[Path]:
     with partial_file(target) as partial:
         yield partial
         partial.replace(target)
-
-
-@contextlib.contextmanager
-def partial_file(near: Path) -> Iterator[Path]:
-    """Yield a path beside `near` that the block fills and renames; if it does not, the file is deleted.
-
-    Its name contains the process id, since several processes may fill a cache at the same time.
-    """
-    near.parent.mkdir(parents=True, exist_ok=True)
-    remove_abandoned(near.parent)
-    partial = near.parent / f".{near.name}.{os.getpid()}.partial"
-    try:
-        with naming(partial):
-            yield partial
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-CLOCKS = 2.0  # seconds by which the clocks of files and of processes may differ
-_cleared: set[Path] = set()
-_clearing = threading.Lock()
-
-
-def remove_abandoned(folder: Path) -> None:
-    """Delete what `partial_file` left in a folder when its process was killed; once for each folder and process."""
-    with _clearing:
-        if folder.absolute() in _cleared:
-            return
-        _cleared.add(folder.absolute())
-        for path in folder.glob(".*.partial"):
-            pid = path.name.split(".")[-2]
-            if pid.isdecimal() and not _is_writing(int(pid), path):
-                remove(path)
-
-
-def remove(path: Path) -> None:
-    """Delete a file, or whatever is in its place."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _is_writing(pid: int, path: Path) -> bool:
-    """Whether the process that began a file lives; its number may belong to a younger one by now."""
-    import psutil
-
-    with contextlib.suppress(psutil.Error, OSError, OverflowError):
-        return pid != os.getpid() and psutil.Process(pid).create_time() <= path.stat().st_mtime + CLOCKS
-    return False
 
 
 def write_text(target: Path, text: str) -> None:

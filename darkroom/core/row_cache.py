@@ -15,7 +15,7 @@ import numpy as np
 
 from darkroom.core import sealed
 from darkroom.core.errors import is_of_the_machine
-from darkroom.core.files import remove, remove_abandoned
+from darkroom.core.partial_files import remove, remove_abandoned
 from darkroom.core.paths import cache
 from darkroom.core.resources import allocate
 
@@ -26,6 +26,7 @@ class RowCache:
     def __init__(self, kind: str, key: dict[str, Any]) -> None:
         """Open the cache, which lies in the folder `kind` of .cache."""
         name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
+        self.key = key
         self.folder = cache() / kind / name
         remove_abandoned(self.folder)
         self.places: dict[str, tuple[Path, int]] = {}  # only in chunks that are intact

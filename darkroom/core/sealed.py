@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from darkroom.core.files import partial_file
 from darkroom.core.hashing import sha256
+from darkroom.core.partial_files import partial_file
 
 
 def write(folder: Path, stem: str, arrays: Mapping[str, np.ndarray]) -> Path:

@@ -8,8 +8,9 @@ from urllib.parse import unquote, urlsplit
 
 from darkroom.core import paths
 from darkroom.core.errors import UserError, environment_sentence
-from darkroom.core.files import remove, write_text
+from darkroom.core.files import write_text
 from darkroom.core.hashing import digest_lines, sha256
+from darkroom.core.partial_files import remove
 from darkroom.core.secrets import revealed
 from darkroom.core.terminal import progress
 

@@ -16,7 +16,8 @@ from typing import Any
 import psutil
 
 from darkroom.core.errors import UserError
-from darkroom.core.files import remove, write_text
+from darkroom.core.files import write_text
+from darkroom.core.partial_files import remove
 from darkroom.core.yaml import read_yaml
 from darkroom.pipeline.git import git
 

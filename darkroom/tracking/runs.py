@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from darkroom.core import paths
-from darkroom.core.files import remove
 from darkroom.core.hashing import sha256
 from darkroom.core.model_spec import model_sha256, verified_sha256
+from darkroom.core.partial_files import remove
 from darkroom.tracking import run_text, tags
 from darkroom.tracking.failures import best_effort
 from darkroom.tracking.store import connect

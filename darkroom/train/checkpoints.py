@@ -17,10 +17,10 @@ import PIL
 import tensorflow as tf
 
 from darkroom.core import precision, sealed
-from darkroom.core.files import remove, remove_abandoned
 from darkroom.core.folders import files_below
 from darkroom.core.hashing import code_digest, sha256
 from darkroom.core.parallel import cores
+from darkroom.core.partial_files import remove, remove_abandoned
 from darkroom.core.paths import cache
 from darkroom.train.history import best_epoch
 from darkroom.train.result import History

@@ -2,7 +2,6 @@ import csv
 import io
 import json
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -78,22 +77,6 @@ def test_a_file_is_replaced_when_the_block_succeeds(tmp_path):
         raise RuntimeError
     assert target.read_text() == "first"
     assert names(tmp_path / "folder") == ["file"]
-
-
-def test_what_killed_processes_left_is_deleted(tmp_path):
-    living = subprocess.Popen(["sleep", "60"])
-    try:
-        kept = {f".a.{living.pid}.partial", ".other.partial", "b.999999999.partial"}
-        for name in (*kept, ".a.999999999.partial", f".c.{os.getpid()}.partial"):
-            (tmp_path / name).touch()
-        (tmp_path / ".d.999999999.partial").mkdir()
-        (tmp_path / f".e.{living.pid}.partial").touch()
-        os.utime(tmp_path / f".e.{living.pid}.partial", (1, 1))  # of another process, which had the same number
-        write_text(tmp_path / "file", "text")
-        assert set(names(tmp_path)) == {*kept, "file"}
-    finally:
-        living.kill()
-        living.wait()
 
 
 def test_texts_end_with_one_line_end(tmp_path):

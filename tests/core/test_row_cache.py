@@ -7,6 +7,7 @@ import pytest
 
 from darkroom.core import hashing, sealed
 from darkroom.core.model_spec import BackboneSpec
+from darkroom.core.partial_files import machine
 from darkroom.core.row_cache import RowCache
 from stages import extract
 from tests.helpers.project import ROOT
@@ -52,7 +53,7 @@ def test_rows_come_back_in_any_order_from_several_chunks(workspace):
     assert cache.missing(["a", "b", "a"]) == ["a", "b"]
     cache.add(["a", "b"], {"layer": np.array([[1.0], [2.0]], np.float16)})
     cache.add(["c"], {"layer": np.array([[3.0]], np.float16)})
-    (cache.folder / ".x.npz.999999999.partial").write_bytes(b"left by a killed process")
+    (cache.folder / f".x.npz.{machine()}.999999999.partial").write_bytes(b"left by a killed process")
     again = RowCache("features", {"layer": 1})
     assert again.missing(["a", "d", "c"]) == ["d"]
     again.write(["c", "a", "b", "a"], "layer", workspace / "rows.npy")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from darkroom.core import sealed
+from darkroom.core.partial_files import machine
 from darkroom.images.folders import listed
 from darkroom.models.inputs import Pictures
 from darkroom.train import checkpoints
@@ -87,7 +88,7 @@ def test_training_resumes_after_the_last_intact_epoch(files, damage, finished_on
     work = session()._replace(state=shutil.copytree(state, tmp_path / "state"))
     for path in list(work.state.glob(f"{files}.*.npz")):
         DAMAGE[damage](path)
-    (work.state / ".state-0004.999999999.partial").touch()  # of a process that was killed
+    (work.state / f".state-0004.{machine()}.999999999.partial").touch()  # of a process that was killed
     again = from_scratch(work, network="dense", epochs=4).model
     text = capsys.readouterr().out
     assert weights_bytes(again) == weights_bytes(model)

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from darkroom.commands.sweep import search
 from darkroom.core import paths, seeds
-from darkroom.core.files import remove
+from darkroom.core.partial_files import remove
 
 if TYPE_CHECKING:
     from optuna import Study, Trial

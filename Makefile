@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # uv leaves compiling to the first import; if this were set, every process would compile all that it imports again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help run inspect advise recipe check-recipe sweep experiments reproduce page review test test-full test-gpu mutations lint format licenses schema docs lock clean
+.PHONY: help run cluster inspect advise recipe check-recipe sweep experiments reproduce page review test test-full test-gpu mutations lint format licenses schema docs lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -16,6 +16,8 @@ run: .venv/installed  ## set up, forecast what the pipeline takes, run it, show 
 	@python -m darkroom forecast
 	dvc repro
 	@python -m darkroom summary
+
+cluster: .venv/installed-cluster  ## bring Ray, for compute.engine ray
 
 inspect: .venv/installed  ## look at a folder of pictures, and recommend settings for it: FOLDER=… WRITE=1
 	@python -m darkroom inspect $(if $(FOLDER),"$(FOLDER)") $(if $(WRITE),--write)
@@ -92,7 +94,7 @@ docs: .venv/installed-dev  ## the site of the documents, in site/index.html
 	@echo "site/index.html"
 
 lock: $(BIN)/uv  ## compile requirements*.txt into lock files with hashes, for Python 3.11 to 3.13
-	for name in requirements requirements-dev; do $(UV) compile -q --universal --python-version 3.11 --generate-hashes \
+	for name in requirements requirements-cluster requirements-dev; do $(UV) compile -q --universal --python-version 3.11 --generate-hashes \
 		--custom-compile-command "make lock" -o $$name.lock $$name.txt; done
 
 clean:  ## remove the cache of features, downloads and trainings (DVC's cache and MLflow's store stay)
@@ -107,14 +109,21 @@ $(BIN)/python:
 	@$(PYTHON) -m venv .venv || \
 		{ rm -rf .venv; echo "Python's venv module is missing. On Debian: apt install python3-venv"; exit 1; }
 
-# The packages for development are those of a run and more, so that either file stands for a run's.
+# The packages of a cluster are those of a run and more, and those for development are both and more, so that a later
+# file stands for the earlier ones.
 .venv/installed: requirements.lock | $(BIN)/uv
 	@echo "Installing into .venv (about 3 GB)"
-	@rm -f .venv/installed-dev
+	@rm -f .venv/installed-cluster .venv/installed-dev
 	@$(UV) sync -q --python $(BIN)/python --require-hashes requirements.lock
 	@touch $@
+
+.venv/installed-cluster: requirements-cluster.lock | $(BIN)/uv
+	@echo "Installing into .venv (about 3 GB)"
+	@rm -f .venv/installed-dev
+	@$(UV) sync -q --python $(BIN)/python --require-hashes requirements-cluster.lock
+	@touch .venv/installed $@
 
 .venv/installed-dev: requirements-dev.lock | $(BIN)/uv
 	@echo "Installing into .venv (about 3 GB)"
 	@$(UV) sync -q --python $(BIN)/python --require-hashes requirements-dev.lock
-	@touch .venv/installed $@
+	@touch .venv/installed .venv/installed-cluster $@

@@ -9,30 +9,25 @@ Writes  data/features/: {train,val,test}.csv (sha256, path, label of each row), 
 Params  base.seed, extract
 """
 
-from collections.abc import Iterator, Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from darkroom.core import precision, runtime
 from darkroom.core.files import whole_folder, write_csv, write_json
 from darkroom.core.hashing import arrays_sha256, code_digest, sha256
 from darkroom.core.model_spec import BACKBONE, BackboneSpec
+from darkroom.core.parallel import unlike_cpus
 from darkroom.core.params import Base
 from darkroom.core.paths import EXTRACT_REPORT, FEATURES
 from darkroom.core.precision import EXACT
 from darkroom.core.row_cache import RowCache
-from darkroom.core.terminal import progress
 from darkroom.core.weights_file import save_weights
-from darkroom.extract.forward import BATCH, features, require_room
+from darkroom.extract.fill import Pass, fill
+from darkroom.extract.forward import require_room
 from darkroom.extract.params import Params
 from darkroom.images.folders import PARTS, listed
 from darkroom.pipeline.script import run
 from darkroom.tracking.store import download
-
-CHUNK = 32 * BATCH  # pictures that a killed extraction loses at most
 
 
 def main(base: Base, params: Params) -> None:
@@ -85,29 +80,17 @@ def extract(params: Params, seed: int, folder: Path) -> tuple[BackboneSpec, dict
     }
     count = sum(int(exact.output[layer].shape[1]) for layer in params.layers)
     require_room(backbone, params, sum(map(len, missing.values())), sum(map(len, rows.values())), count)
+    save_weights(backbone, folder / BACKBONE)
     paths = {digest: path for part in PARTS for digest, path, _ in rows[part]}
     for policy, digests in missing.items():
-        model = exact
-        if policy != EXACT and digests:
-            reduced = keras_apps.network(name, size, policy)
-            reduced.set_weights(backbone.get_weights())
-            model = keras_apps.feature_extractor(reduced, name, size, params.layers, params.pooling, params.mirror)
-        forward = features(model, [paths[digest] for digest in digests], size, policy)
-        add(caches[policy], digests, progress(forward, len(digests), "extract", step=BATCH))
+        forward = Pass(spec, policy, folder / BACKBONE, seed)
+        fill(caches[policy], forward, {digest: paths[digest] for digest in digests}, exact if policy == EXACT else None)
     for part, policy in policies.items():
         write_csv(folder / f"{part}.csv", ("sha256", "path", "label"), rows[part])
         for layer in params.layers:
             caches[policy].write([digest for digest, *_ in rows[part]], layer, folder / f"{part}.{layer}.npy")
-    save_weights(backbone, folder / BACKBONE)
-    return spec.model_copy(update={"features": count}), {"precision_reason": choice.reason}
-
-
-def add(cache: RowCache, digests: list[str], batches: Iterator[Mapping[str, np.ndarray]]) -> None:
-    """Compute the features of pictures and add them to the cache, chunk by chunk."""
-    for start in range(0, len(digests), CHUNK):
-        chunk = list(islice(batches, CHUNK // BATCH))
-        joined = {layer: np.concatenate([batch[layer] for batch in chunk]) for layer in chunk[0]}
-        cache.add(digests[start : start + CHUNK], joined)
+    reason = choice.reason + ("; some machines of the cluster round differently" if unlike_cpus() else "")
+    return spec.model_copy(update={"features": count}), {"precision_reason": reason}
 
 
 def cache_key(spec: BackboneSpec, policy: str) -> dict[str, Any]:

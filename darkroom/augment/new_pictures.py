@@ -1,8 +1,8 @@
 """New pictures: planned for each class, made on all cores."""
 
+import functools
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 from darkroom.augment.transforms import Transforms, change
 from darkroom.core import runtime, seeds
 from darkroom.core.hashing import sha256
-from darkroom.core.parallel import cores
+from darkroom.core.parallel import cluster, on_all_threads
 from darkroom.core.terminal import progress
 from darkroom.images.decode import decode
 
@@ -45,16 +45,17 @@ def make(jobs: Sequence[Job], transforms: Transforms, seed: int) -> None:
     """Make the pictures on all cores; the parameters depend only on content, seed and number."""
     if not jobs:
         return  # TensorFlow is not needed
-    runtime.import_tensorflow()
+    if not cluster():
+        runtime.import_tensorflow()  # once, before threads need it
     chunks = [jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK)]
-    with ThreadPoolExecutor(cores()) as pool:
-        finished = pool.map(lambda chunk: _make_chunk(chunk, transforms, seed), chunks)
-        for _ in progress(finished, len(jobs), "augment", step=CHUNK):
-            pass
+    finished = on_all_threads(functools.partial(_make_chunk, transforms=transforms, seed=seed), chunks)
+    for _ in progress(finished, len(jobs), "augment", step=CHUNK):
+        pass
 
 
 def _make_chunk(jobs: Sequence[Job], transforms: Transforms, seed: int) -> None:
     """Make new pictures; those of one size are transformed together, as many as `PIXELS` allows."""
+    runtime.import_tensorflow()
     batches: dict[tuple[int, ...], list[tuple[Job, np.ndarray]]] = {}
     for job in jobs:
         image = decode(job.source)

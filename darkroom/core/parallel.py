@@ -1,17 +1,20 @@
-"""Parallel map over processes: in order, and without reading all of its input first."""
+"""Parallel map over processes, threads or a cluster: in order, and without reading all of its input first."""
 
+import contextlib
 import math
 import multiprocessing
 import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextvars import ContextVar
 from itertools import islice
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from darkroom.core.errors import UserError
+from darkroom.core.precision import kind_of_cpu
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -20,20 +23,68 @@ ALONE_SECONDS = 1.0  # before other processes are started
 AHEAD, MOST_AHEAD = 4, 64  # chunks for each core that are sent to other processes, and that are held, at most
 
 
+class Cluster(Protocol):
+    """Machines that compute in the place of this one's cores."""
+
+    kinds_of_cpu: set[str]  # of the machines that computed, as `darkroom.core.precision.kind_of_cpu`
+
+    def map(self, function: Callable[[T], R], items: Iterable[T], chunk: int, threads: int = 1) -> Iterator[R]:
+        """Yield `map(function, items)`, computed `chunk` by `chunk`; `threads` are those that `function` uses."""
+
+
+_cluster: ContextVar[Cluster | None] = ContextVar("cluster", default=None)
+
+
+@contextlib.contextmanager
+def computing_on(cluster: Cluster) -> Iterator[None]:
+    """Let the functions of this module compute on a cluster within the block."""
+    token = _cluster.set(cluster)
+    try:
+        yield
+    finally:
+        _cluster.reset(token)
+
+
+def cluster() -> Cluster | None:
+    """The cluster to compute on, or None: on this machine's cores."""
+    return _cluster.get()
+
+
+def unlike_cpus() -> bool:
+    """Whether machines with other CPUs than this one's computed, so that results may differ from its by rounding."""
+    machines = cluster()
+    return machines is not None and bool(machines.kinds_of_cpu - {kind_of_cpu()})
+
+
 def cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+def on_all_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Yield `map(function, items)`, computed by one thread per core, for what does not hold Python's lock.
+
+    All of `items` is read first. On a cluster, each is given to a process.
+    """
+    if machines := cluster():
+        yield from machines.map(function, items, 1)
+        return
+    with ThreadPoolExecutor(cores()) as pool:
+        yield from pool.map(function, items)
 
 
 def on_all_cores(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     """Yield `map(function, items)`, computed by one process per core; only some chunks of `items` are held in memory.
 
     This process is one of them. It works alone for a second, as starting others takes longer than that, and goes on
-    while they start. They are spawned, not forked: TensorFlow's threads do not survive a fork.
+    while they start. They are spawned, not forked: TensorFlow's threads do not survive a fork. Or a cluster computes.
 
     Raises:
         UserError: a worker process was killed.
     """
+    if machines := cluster():
+        yield from machines.map(function, items, CHUNK)
+        return
     remaining = iter(items)
     end = math.inf
     others = cores() - 1

@@ -79,6 +79,11 @@ def cpu_flags() -> frozenset[str]:
     return frozenset(flag for line in cpu_info().get("flags", ()) for flag in line.split())
 
 
+def kind_of_cpu() -> str:
+    """The instruction sets that TensorFlow may use, in one line: they decide how it computes, and so how it rounds."""
+    return " ".join([*sorted(cpu_flags()), *(f"{name}={os.environ[name]}" for name in LIMITS if name in os.environ)])
+
+
 @functools.cache
 def cpu_info() -> dict[str, list[str]]:
     """The values of /proc/cpuinfo, one for each core; nothing on systems without it."""

@@ -38,7 +38,7 @@ def progress(items: Iterable[T], total: int, task: str, unit: str = "pictures", 
         now, done = time.monotonic(), min(number * step, total)
         if number == 1:
             after = now  # the first item may be slow: TensorFlow traces
-        elif now > following:
+        elif now > following and done < total:
             following = now + SECONDS_BETWEEN_LINES
             rate = (done - step) / max(now - after, 1e-9)
             left = clock((total - done) / rate)

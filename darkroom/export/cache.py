@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from darkroom.core import paths, precision, sealed
-from darkroom.core.files import remove, remove_abandoned
 from darkroom.core.hashing import code_digest
 from darkroom.core.parallel import cores
+from darkroom.core.partial_files import remove, remove_abandoned
 
 KEPT = 6  # arrays: for two backbones, a conversion each and the features by two formats
 PACKAGES = ("tensorflow", "keras", "numpy", "onnx", "onnxruntime", "tf2onnx")
@@ -25,8 +25,8 @@ def recall(key: Iterable[str | bytes], make: Callable[[], np.ndarray]) -> np.nda
         make: computes it.
     """
     digest = hashlib.sha256(code_digest("export").encode())
-    machine = [*sorted(precision.cpu_flags()), *(os.environ.get(name, "") for name in precision.LIMITS), str(cores())]
-    for part in (*(importlib.metadata.version(name) for name in PACKAGES), *machine, *key):
+    versions = [importlib.metadata.version(name) for name in PACKAGES]
+    for part in (*versions, precision.kind_of_cpu(), str(cores()), *key):
         content = part.encode() if isinstance(part, str) else part
         digest.update(hashlib.sha256(content).digest())
     folder, stem = paths.cache() / "export", digest.hexdigest()[:24]

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from darkroom.augment.params import Params as Augment
+from darkroom.cluster.params import Compute
 from darkroom.core.errors import UserError
 from darkroom.core.params import Base, Section, validate
 from darkroom.core.paths import PARAMS
@@ -40,6 +41,7 @@ class Params(Section):
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     export: Export = Export()
+    compute: Compute = Compute()
     tracking: Tracking = Tracking()
 
 

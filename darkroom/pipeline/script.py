@@ -39,10 +39,12 @@ def run(stage: str, main: "Callable[[Base, Any], None]") -> NoReturn:
             description=sys.modules["__main__"].__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         ).parse_args()
+        from darkroom.cluster.engine import engine
         from darkroom.pipeline import params
 
         sections = params.current()
-        main(sections.base, getattr(sections, stage))
+        with engine(sections.compute):
+            main(sections.base, getattr(sections, stage))
 
     guarded(stage, work)
 

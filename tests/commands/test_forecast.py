@@ -322,3 +322,16 @@ def test_what_only_download_can_tell_is_not_forecast(monkeypatch, capsys):
         "No forecast: how many pictures https://127.0.0.1:1/x.tar has is known after"
     )
     assert set(tfds_mirror.SETS) == set(tfds_mirror.DEBIAN_PACKAGES)
+
+
+def test_what_a_cluster_saves_is_left_out(workspace, monkeypatch, capsys, sample):
+    settings = sections(compute={"engine": "ray", "address": "10.0.0.5:6379"})
+    monkeypatch.setattr(command, "outdated", lambda: list(params.STAGES))
+    monkeypatch.setattr(params, "current", lambda: settings)
+    monkeypatch.setattr(
+        contents, "of_source", lambda _: Contents({"a": Counter(train=9), "b": Counter(train=9)}, sample)
+    )
+    monkeypatch.setattr(command, "of_run", lambda *_: [])
+    monkeypatch.setattr(command.text, "described", lambda *_: "")
+    command.main()
+    assert "The cluster at 10.0.0.5:6379 shares the work of download, augment and extract" in capsys.readouterr().out

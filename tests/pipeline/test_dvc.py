@@ -51,6 +51,7 @@ def test_a_stage_depends_on_its_own_params_and_code(cheap_copy):
 def test_a_change_reruns_the_stage_and_what_follows_and_nothing_else(cheap_copy):
     for key, value, stages in (
         ("tracking.experiment", "another", []),
+        ("compute.engine", "ray", []),
         ("export.check_pictures", 10, ["export"]),
         ("extract.layers", ["block3_pool"], ["extract", "train", "evaluate", "export"]),
     ):
@@ -60,7 +61,7 @@ def test_a_change_reruns_the_stage_and_what_follows_and_nothing_else(cheap_copy)
 
 def test_reworded_code_reruns_only_the_stages_that_use_it(cheap_copy):
     """Their outputs stay the same, so what follows is up to date."""
-    for room in ("tracking", "pipeline", "commands"):
+    for room in ("cluster", "tracking", "pipeline", "commands"):
         (cheap_copy / "darkroom" / room / "added.py").touch()
     assert repro(cheap_copy) == []
     (cheap_copy / "darkroom/drawing/added.py").touch()

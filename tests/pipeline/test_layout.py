@@ -26,12 +26,13 @@ ROOMS = [
     ("models",),
     ("inference",),
     ("download", "split", "extract", "train", "evaluate", "export"),
+    ("cluster",),
     ("pipeline",),
     ("tracking",),
     ("commands",),
 ]
 BELOW = {room: set(chain(*ROOMS[:level])) for level, rooms in enumerate(ROOMS) for room in rooms}
-HEAVY = {"tensorflow", "keras", "sklearn", "scipy", "matplotlib", "pandas", "mlflow", "optuna"}
+HEAVY = {"tensorflow", "keras", "sklearn", "scipy", "matplotlib", "pandas", "mlflow", "optuna", "ray"}
 
 LIBRARY = sorted(PACKAGE.rglob("*.py"))
 SCRIPTS = sorted((ROOT / "stages").glob("*.py"))

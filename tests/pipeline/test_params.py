@@ -80,6 +80,9 @@ WRONG = [
     ("export.register", 3, "export.register is 3, but should be text: put it in quotes, such as '3'"),
     ("base.seed", -1, "base.seed is -1, but should be greater than or equal to 0"),
     ("tranin", {}, "tranin is not a section (sections: base, download, split, augment, extract, train"),
+    ("compute.engine", "dask", "compute.engine is 'dask', but should be 'local' or 'ray'"),
+    ("compute.workers", 2, "compute: engine local uses the cores of this machine: address and workers are Ray's"),
+    ("compute.address", "10.0.0.1", "compute.address is '10.0.0.1', but should match pattern"),
     ("tracking.experiment", "", "tracking.experiment is '', but"),
 ]
 

@@ -35,6 +35,8 @@ def main() -> None:
         return  # `download` or `split` will refuse it
     print("Measuring for some seconds how long this will take …", flush=True)
     print(text.described([stage for stage in of_run(sections, found) if stage.name in stages], sections))
+    if address := sections.compute.address:
+        print(f"The cluster at {address} shares the work of download, augment and extract: the forecast is without it.")
 
 
 def of_run(sections: Params, found: Contents) -> list[Stage]:

@@ -1,6 +1,6 @@
 """What each training method is worth: a recipe with and without it, measured on validation.
 
-    python -m benchmarks.ablation RECIPE CSV [--methods ema sam …] [--set KEY=VALUE …] [--seeds 1 2 3]
+    python -m benchmarks.ablation RECIPE CSV [--methods ema cutmix …] [--set KEY=VALUE …] [--seeds 1 2 3]
 
 Methods that the recipe uses are left out one by one, and those that it does not use are added one by one. The test
 split is not touched. Each run is a row of the file CSV as soon as it is done, and those that are in it are not
@@ -31,7 +31,6 @@ METHODS: dict[str, tuple[str, Any]] = {
     "warmup": ("train.warmup_epochs", 2),
     "cosine": ("train.schedule", "cosine"),
     "ema": ("train.ema", 0.995),
-    "sam": ("train.sam", 0.05),
     "label_smoothing": ("train.label_smoothing", 0.1),
     "stochastic_depth": ("train.scratch.stochastic_depth", 0.1),
     "mirror": ("train.scratch.mirror", True),

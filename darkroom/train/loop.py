@@ -25,7 +25,6 @@ from darkroom.train.history import best_epoch, finished
 from darkroom.train.optimizers import optimizer, plateau_rate
 from darkroom.train.params import Descent
 from darkroom.train.result import History, Log
-from darkroom.train.sharpness import SharpnessAware
 from darkroom.train.tensorboard import Board
 
 MOST_STEPS = 32  # steps between two looks at the loss, at most
@@ -73,20 +72,17 @@ def fit(
         done: epochs of earlier phases.
 
     Raises:
-        UserError: the loss is never finite, and there is no earlier phase to fall back on; or `sam` on several devices.
+        UserError: the loss is never finite, and there is no earlier phase to fall back on.
     """
     steps = descent.validate_every or train.in_a_pass
     inside = [layer for part in model.layers if isinstance(part, keras.Model) for layer in part.layers]
     layers = [*model.layers, *inside]
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-        if descent.sam:
-            raise UserError("train.sam is for one device: set train.strategy to none, or train.sam to 0.")
         for layer in layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = True
     # The same layers in another model, since a compiled model saves its optimizer with its weights.
-    learner = (SharpnessAware if descent.sam else keras.Model)(model.input, model.output, name=model.name)
-    learner.radius = descent.sam
+    learner = keras.Model(model.input, model.output, name=model.name)
     method = optimizer(descent, steps)
     if any(layer.dtype_policy.name == "mixed_float16" for layer in layers):
         method = keras.optimizers.LossScaleOptimizer(method)  # else small gradients are 0 in float16

@@ -47,7 +47,6 @@ class Descent(Section):
     plateau_factor: float = Field(0.3, ge=1e-10, lt=1)
     plateau_patience: Count = 2
     ema: float = Field(0.0, ge=0, lt=1)
-    sam: float = Field(0.0, ge=0, le=10)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     teacher: str | None = Field(None, min_length=1)
     teacher_weight: float = Field(0.9, ge=0, le=1)
@@ -228,7 +227,7 @@ class Params(Descent):
         if self.teacher:
             keys |= {"teacher", "teacher_weight", "teacher_temperature"}
         if self.by_descent:
-            keys |= {"optimizer", "learning_rate", "schedule", "warmup_epochs", "ema", "sam"}
+            keys |= {"optimizer", "learning_rate", "schedule", "warmup_epochs", "ema"}
             keys |= {"batch_size", "epochs", "steps", "patience", "keep"}
         if self.mode in ("fine_tune", "scratch"):
             keys |= {self.mode}

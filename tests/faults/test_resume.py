@@ -41,7 +41,6 @@ MODES = {  # epochs in all, and what makes the mode; stopping, rate and best epo
             "train.scratch.mixup": 0.2,
             "train.warmup_epochs": 2,
             "train.ema": 0.9,
-            "train.sam": 0.02,
             "train.patience": 4,
             "train.tensorboard": "scalars",
         },

@@ -45,7 +45,7 @@ def test_the_last_epoch_to_keep_is_that_of_all_phases():
 
 def test_the_report_has_the_settings_that_a_mode_uses():
     descent = {"optimizer", "learning_rate", "schedule", "batch_size", "epochs", "steps", "patience", "keep"}
-    descent |= {"warmup_epochs", "ema", "sam"}
+    descent |= {"warmup_epochs", "ema"}
     common = {"class_weights", "label_smoothing", "calibration"}
     assert set(head_params(head={"type": "knn"}).reported()) == common
     assert set(head_params().reported()) == common | descent

@@ -62,7 +62,7 @@ class RayCluster:
             function: gives the same result wherever and however often it is called.
             items: its arguments.
             chunk: items that a process takes together.
-            threads: that the function uses; its process takes as many CPUs, or all of a machine that has fewer.
+            threads: that the function uses; its process takes as many CPUs, or as many as the smallest machine has.
 
         Raises:
             UserError: the cluster cannot be reached or used, or processes were killed again and again.

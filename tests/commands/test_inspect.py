@@ -145,7 +145,7 @@ def test_a_csv_file_of_labels_is_no_file_of_pixels(columns, project):
     ("name", "data", "sentence"),
     [
         ("nope.csv", None, "does not exist"),
-        ("cut.csv.gz", gzip.compress(b"a,b\n" * 90)[:30], "cut.csv.gz"),
+        ("cut.csv.gz", gzip.compress(b"a,b\n" * 90, mtime=0)[:30], "cut.csv.gz"),
         ("long.csv", b"x" * 200_000 + b",1\n", "is not a CSV file"),
     ],
 )

@@ -119,10 +119,12 @@ LISTED = {
     ("darkroom/backbones/vgg16_mirror.py", "np.load"): "arrays",
     ("darkroom/backbones/vgg16_mirror.py", "onnx.load"): "a pinned file",
     ("darkroom/backbones/weights.py", "backbone.load_weights"): "arrays; Keras refuses HDF5 that refers to other files",
+    ("darkroom/cluster/worker.py", "cloudpickle.loads"): "what the stage sent to a process that runs its code anyway",
     ("darkroom/core/yaml.py", "yaml.load"): "plain values",
     ("darkroom/download/sources/__init__.py", "importlib.import_module"): "one of a list",
     ("darkroom/export/cache.py", "np.load"): "arrays",
     ("darkroom/core/row_cache.py", "np.load"): "arrays",
+    ("darkroom/extract/fill.py", "network.load_weights"): "arrays that the stage has written",
     ("darkroom/inference/formats/__init__.py", "importlib.import_module"): "files of the folder",
     ("darkroom/inference/formats/keras.py", "keras.models.load_model"): "known layers, or trusted",
     ("darkroom/inference/formats/onnx.py", "onnx.load"): "data, and a file that this process wrote",
@@ -171,7 +173,8 @@ def test_every_loader_is_listed():
                     found.add((path.relative_to(ROOT).as_posix(), name))
                 assert not any(word.arg == "allow_pickle" for word in node.keywords), path
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
-            assert not {"pickle", "joblib", "dill", "cloudpickle", "marshal", "shelve"} & set(names), path
+            pickles = {"pickle", "joblib", "dill", "cloudpickle", "marshal", "shelve"} & set(names)
+            assert not pickles or path == PACKAGE / "cluster/worker.py", path
     assert sorted(found ^ set(LISTED)) == []
 
 

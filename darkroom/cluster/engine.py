@@ -1,4 +1,4 @@
-"""The engine of section `compute`, for the time of a stage."""
+"""The engine of section `compute`, for the duration of a stage."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Section `compute` of params.yaml: where pictures are checked, made and put through networks."""
+"""Section `compute` of params.yaml: where pictures are checked, augmented and run through the backbone."""
 
 from typing import Literal
 

@@ -1,14 +1,17 @@
-"""Ray as the place where functions are applied to many items: a cluster, or processes on this machine."""
+"""Map functions over many items with Ray, on a cluster or in processes on this machine."""
 
 import contextlib
 import itertools
 import os
+import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
+
+import ray
 
 from darkroom.cluster import worker
 from darkroom.cluster.params import Compute
@@ -23,6 +26,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 COMPUTING = ("numpy", "pillow", "pillow-heif", "scipy", "keras", "tensorflow")  # packages on which results depend
 QUIET: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+SECONDS = 10.0  # in which a cluster answers
 LONGEST = 45  # characters of the folder for Ray's sockets: their own names take 60 of the 107 that Linux allows
 
 
@@ -67,8 +71,6 @@ class RayCluster:
         Raises:
             UserError: the cluster cannot be reached or used, or processes were killed again and again.
         """
-        import ray
-
         if not self._site:
             self._site = self._connect()
         call = (tuple(self._site), ray.put(ray.cloudpickle.dumps(function)))
@@ -92,8 +94,6 @@ class RayCluster:
         # Ray takes this machine's address in its network for 127.0.0.1: what it starts would listen to everybody.
         from unittest import mock
 
-        import ray
-
         with mock.patch("ray._private.services.resolve_ip_for_localhost", lambda host: host):
             self._join(self._compute.address) if self._compute.address else self._start()
         self._stack.callback(ray.shutdown)
@@ -110,12 +110,12 @@ class RayCluster:
         Raises:
             UserError: there is none that can be used.
         """
-        import ray
-
+        host, _, port = address.rpartition(":")
         try:
+            socket.create_connection((host, int(port)), SECONDS).close()  # Ray would try for minutes
             with silent():  # Ray reports each of its many attempts
                 ray.init(address, **QUIET)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, OverflowError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise UserError(
                 f"compute.address {address} is no Ray cluster that can be used ({reason}): start one with `ray start "
@@ -128,8 +128,6 @@ class RayCluster:
         Raises:
             UserError: the folder for temporary files has too long a path.
         """
-        import ray
-
         folder = Path(tempfile.gettempdir()) / "ray"
         if len(str(folder)) > LONGEST:
             raise UserError(f"Ray's sockets do not fit into {folder.parent}: set TMPDIR to a folder with a short path.")

@@ -1,4 +1,4 @@
-"""Chunks that are on their way through a Ray cluster, in order."""
+"""The chunks that a Ray cluster is working on, in order."""
 
 import contextlib
 import time
@@ -35,9 +35,9 @@ class Window:
 
         Args:
             task: a remote function.
-            call: its first arguments; the last are a chunk's items.
+            call: its first arguments; a chunk's items follow them.
             threads: that it uses.
-            workers: chunks at once at most, or None: as many as there is room for.
+            workers: the most chunks at a time; None: as many as there is room for.
         """
         self._task, self._call, self._threads, self._workers = task, call, threads, workers
         self._running: set[Any] = set()  # references
@@ -100,7 +100,7 @@ class Window:
 
     def _begin(self, chunk: _Chunk) -> None:
         options: dict[str, Any] = {"num_cpus": self._cpus, "max_retries": RETRIES}
-        if chunk.copies:  # on this machine, as far as it is one of the cluster's: it is known to go on
+        if chunk.copies:  # on this machine, if the cluster may use it: this one is known to be alive
             here = ray.get_runtime_context().get_node_id()
             options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(here, soft=True)
         reference = self._task.options(**options).remote(*self._call, chunk.items)

@@ -149,3 +149,10 @@ def test_folders_for_temporary_files_may_be_too_deep_for_sockets(monkeypatch, tm
     monkeypatch.setattr("tempfile.tempdir", str(deep))
     with pytest.raises(UserError, match="set TMPDIR to a folder with a short path"), engine(Compute(engine="ray")):
         list(parallel.on_all_cores(abs, [1]))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "127.0.0.1:99999"])
+def test_an_address_without_a_cluster_is_named(address):
+    sentence = f"compute.address {address} is no Ray cluster that can be used"
+    with pytest.raises(UserError, match=sentence), engine(Compute(engine="ray", address=address)):
+        list(parallel.on_all_cores(abs, [1]))

@@ -102,6 +102,12 @@ def test_wrong_settings_are_named(split, change, sentence):
     assert not (split / "data/features").exists()
 
 
+def test_the_report_says_that_other_machines_rounded_differently(split, monkeypatch):
+    expected = run()["precision_reason"]
+    monkeypatch.setattr(extract, "unlike_cpus", lambda: True)
+    assert run()["precision_reason"] == f"{expected}; some machines of the cluster round differently"
+
+
 def test_random_weights_follow_the_seed(split):
     random = {"backbone": "MobileNetV2", "weights": "random", "layers": ["block_3_expand_relu"]}
     digests = [run(seed, **random)["weights_sha256"] for seed in (1, 1, 2)]
